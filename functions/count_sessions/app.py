@@ -1,0 +1,1 @@
+"""Keeps the counts from the stream of the sessions table."""

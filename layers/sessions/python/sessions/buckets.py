@@ -1,0 +1,33 @@
+"""Names of the count buckets and their order: pure functions on text.
+
+Sort keys of the indexes begin with a fixed-width UTC timestamp (`2026-11-23T16:41:46.463925Z`), so a
+text prefix of them is a span of time, and text order is time order. A bucket is named by its level
+and that prefix: `M2026-11`, `H2026-11-23T16`, `N2026-11-23T16:41`.
+"""
+
+from typing import Final
+
+MONTH: Final = "M"
+HOUR: Final = "H"
+MINUTE: Final = "N"
+
+LEVELS: Final = (MONTH, HOUR, MINUTE)
+"""Coarse to fine."""
+
+WIDTH: Final = {MONTH: len("2026-11"), HOUR: len("2026-11-23T16"), MINUTE: len("2026-11-23T16:41")}
+"""How many characters of the sort key a bucket of each level stands for."""
+
+
+def buckets_of(created_at_id: str) -> tuple[str, ...]:
+    """The buckets that count an entry, coarse to fine, from its sort key in the indexes."""
+    return tuple(level + created_at_id[: WIDTH[level]] for level in LEVELS)
+
+
+def prefix_of(bucket: str) -> str:
+    """The text that every sort key in the bucket begins with."""
+    return bucket[1:]
+
+
+def after(prefix: str) -> str:
+    """The least text above every sort key that begins with the prefix."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)

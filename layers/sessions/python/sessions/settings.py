@@ -1,0 +1,45 @@
+"""The environment of each function, read once at start; `template.yaml` supplies every value."""
+
+import os
+from typing import NamedTuple, TypeVar
+
+from sessions.errors import SettingMissing
+
+
+class ListSettings(NamedTuple):
+    """What `list_sessions` needs."""
+
+    sessions_table: str
+    counts_table: str
+    cors_origins: str
+    """Origins that browsers may call from, separated by commas; empty turns CORS off."""
+
+
+class AuthorizeSettings(NamedTuple):
+    """What `authorize` needs."""
+
+    api_keys_table: str
+
+
+class CountSettings(NamedTuple):
+    """What `count_sessions` needs."""
+
+    counts_table: str
+
+
+Settings = TypeVar("Settings", ListSettings, AuthorizeSettings, CountSettings)
+
+
+def read(settings: type[Settings]) -> Settings:
+    """Settings from the environment: each field is the variable of its name in capitals.
+
+    Raises:
+        SettingMissing: a variable is not set.
+    """
+    values = {}
+    for field in settings._fields:
+        name = field.upper()
+        if name not in os.environ:
+            raise SettingMissing(f"The environment variable {name} is not set.")
+        values[field] = os.environ[name]
+    return settings(**values)

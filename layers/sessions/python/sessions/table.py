@@ -1,0 +1,188 @@
+"""The sessions table: Query on its two indexes, walks by cursor, and items as Sessions."""
+
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+from pydantic import ValidationError
+
+from sessions.contract import Session
+from sessions.dynamodb import Item, Reader
+
+BY_ORGANIZATION: Final = "by_organization"
+BY_ORGANIZATION_AGENT: Final = "by_organization_agent"
+
+PARTITION_KEY: Final = {BY_ORGANIZATION: "organization_id", BY_ORGANIZATION_AGENT: "organization_agent"}
+SORT_KEY: Final = "created_at_id"
+
+FAR: Final = 200
+"""Entries: a longer skip is counted by DynamoDB and not transferred, for one more round trip."""
+
+NUMBER_DIGITS: Final = 38
+"""Precision of DynamoDB's numbers ('Supported data types and naming rules in DynamoDB')."""
+
+
+class Broken(NamedTuple):
+    """An entry that is in the index and is not a Session."""
+
+    id: str
+    reason: str
+
+
+class Listing(NamedTuple):
+    """The sessions of an organization, or of one of its agents: one partition of one index."""
+
+    organization_id: str
+    agent_id: str | None
+
+    @property
+    def index_name(self) -> str:
+        return BY_ORGANIZATION if self.agent_id is None else BY_ORGANIZATION_AGENT
+
+    @property
+    def scope(self) -> str:
+        """The partition key in the index, and the scope of the count rows."""
+        return self.organization_id if self.agent_id is None else f"{self.organization_id}#{self.agent_id}"
+
+
+class Stretch(NamedTuple):
+    """Entries that a walk returned, in the order it went, and whether it met the end of the index."""
+
+    items: list[Item]
+    skipped: int
+    at_end: bool
+
+    @property
+    def seen(self) -> int:
+        """How many entries the walk passed, returned ones included."""
+        return self.skipped + len(self.items)
+
+
+class Sessions:
+    """One listing of the sessions table, read with one Reader."""
+
+    def __init__(self, table: str, listing: Listing) -> None:
+        self._table = table
+        self._listing = listing
+
+    def older(self, reader: Reader, below: str | None, skip: int, take: int) -> Stretch:
+        """Entries from newest to oldest.
+
+        Args:
+            below: the sort key that all entries are older than; None starts at the newest entry.
+            skip: entries to pass over.
+            take: entries to return at most.
+        """
+        condition = "" if below is None else f"{SORT_KEY} < :bound"
+        return self._walk(reader, self._query(descending=True, condition=condition, bound=below), skip, take)
+
+    def newer(self, reader: Reader, start: str, skip: int, take: int) -> Stretch:
+        """Entries from oldest to newest, beginning with the first whose sort key is `start` or above it."""
+        query = self._query(descending=False, condition=f"{SORT_KEY} >= :bound", bound=start)
+        return self._walk(reader, query, skip, take)
+
+    def count(self, reader: Reader, pages: int) -> int | None:
+        """How many entries the listing has, counted one by one; None when `pages` cursor pages do not suffice."""
+        query = self._query(descending=True) | {"Select": "COUNT"}
+        counted: int = 0
+        for _ in range(pages):
+            page = reader.query(**query)
+            counted += page["Count"]
+            if "LastEvaluatedKey" not in page:
+                return counted
+            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        return None
+
+    def sessions(self, items: Iterable[Item]) -> Iterator[Session | Broken]:
+        """Each item as a Session, or what is wrong with it."""
+        for item in items:
+            entry = {name: plain(value) for name, value in item.items()}
+            try:
+                session = Session.model_validate(entry)
+                self._check_keys(session, entry)
+            except ValidationError as error:
+                fields = (".".join(map(str, fault["loc"])) or fault["type"] for fault in error.errors())
+                yield Broken(str(entry.get("id")), "not valid: " + ", ".join(fields))
+            except ValueError as error:
+                yield Broken(str(entry.get("id")), str(error))
+            else:
+                yield session
+
+    def _check_keys(self, session: Session, entry: dict[str, Any]) -> None:
+        # Keys that contradict the fields would list an entry in another's place, or another's list.
+        if entry[SORT_KEY] != f"{session.created_at}#{session.id}":
+            raise ValueError(f"{SORT_KEY} contradicts created_at and id")
+        if session.organization_id != self._listing.organization_id:
+            raise ValueError("organization_id contradicts organization_agent")
+        if self._listing.agent_id not in (None, session.agent_id):
+            raise ValueError("agent_id contradicts organization_agent")
+
+    def _walk(self, reader: Reader, query: dict[str, Any], skip: int, take: int) -> Stretch:
+        skipped = 0
+        while skip - skipped > FAR:
+            page = reader.query(**query, Select="COUNT", Limit=skip - skipped)
+            skipped += page["Count"]
+            if "LastEvaluatedKey" not in page:
+                return Stretch([], skipped, at_end=True)
+            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        items: list[Item] = []
+        while True:
+            page = reader.query(**query, Limit=skip - skipped + take - len(items))
+            passed = min(skip - skipped, len(page["Items"]))
+            skipped += passed
+            items += page["Items"][passed:]
+            if "LastEvaluatedKey" not in page:
+                return Stretch(items, skipped, at_end=True)
+            if len(items) == take:
+                return Stretch(items, skipped, at_end=False)
+            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def _query(self, *, descending: bool, condition: str = "", bound: str | None = None) -> dict[str, Any]:
+        partition_key, scope = PARTITION_KEY[self._listing.index_name], self._listing.scope
+        values = {":scope": {"S": scope}} | ({} if bound is None else {":bound": {"S": bound}})
+        return {
+            "TableName": self._table,
+            "IndexName": self._listing.index_name,
+            "KeyConditionExpression": f"{partition_key} = :scope" + (f" AND {condition}" if condition else ""),
+            "ExpressionAttributeValues": values,
+            "ScanIndexForward": not descending,
+        }
+
+
+def plain(value: dict[str, Any]) -> Any:
+    """An attribute value of DynamoDB as JSON has it; sets become lists, binary values base64 text.
+
+    Integers of up to 38 digits stay exact, other numbers become floats.
+    """
+    ((kind, content),) = value.items()
+    match kind:
+        case "S" | "BOOL":
+            return content
+        case "N":
+            return _number(content)
+        case "NULL":
+            return None
+        case "M":
+            return {name: plain(inner) for name, inner in content.items()}
+        case "L":
+            return [plain(inner) for inner in content]
+        case "SS":
+            return list(content)
+        case "NS":
+            return [_number(number) for number in content]
+        case "B":
+            return b64encode(content).decode()
+        case "BS":
+            return [b64encode(binary).decode() for binary in content]
+    raise ValueError(f"no such attribute type: {kind}")
+
+
+def _number(text: str) -> int | float:
+    digits = text.removeprefix("-")
+    if digits.isdigit() and len(digits) <= NUMBER_DIGITS:
+        return int(text)
+    number = Decimal(text)  # engines that do not normalise return '1E+3' or '5.0' as they got it
+    if number == number.to_integral_value() and number.adjusted() < NUMBER_DIGITS:
+        return int(number)
+    return float(text)
