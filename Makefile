@@ -1,6 +1,6 @@
 # The words of this project; `make` alone lists them.
 
-VENV := .venv
+VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 

@@ -1,0 +1,32 @@
+"""Fixtures for all tests: no network, no credentials of the machine, the service in one process."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+from moto import mock_aws
+from tests.service import Service
+
+settings.register_profile("desk", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("large", settings.get_profile("desk"), max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "desk"))
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Lambda would set, and nothing of this machine's AWS configuration."""
+    for name in list(os.environ):
+        if name.startswith("AWS_") and name != "AWS_CA_BUNDLE":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture
+def service(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    """Empty tables and cold functions."""
+    with mock_aws():
+        yield Service(monkeypatch)

@@ -1,0 +1,164 @@
+"""The authorizer: who is let in, who is not, and what is said of them."""
+
+import json
+import logging
+import time
+from typing import Any
+from unittest.mock import Mock
+
+import botocore.exceptions
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sessions.errors import Unavailable
+from sessions.keys import hash_of
+from tests.service import ORGANIZATION, ROOT, Service
+
+KEY = "evr_" + "Az09_-" * 7
+ARN = "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/live/GET/v1/sessions"
+DENIED = {
+    "principalId": "unknown",
+    "policyDocument": {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Action": "execute-api:Invoke",
+                "Effect": "Deny",
+                "Resource": "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/live/*",
+            }
+        ],
+    },
+    "context": {},
+}
+
+
+def issue(service: Service, key: str = KEY, **attributes: dict[str, str]) -> None:
+    item: dict[str, Any] = {
+        "key_hash": {"S": hash_of(key)},
+        "organization_id": {"S": ORGANIZATION},
+        "name": {"S": "console"},
+        "created_at": {"S": "2026-11-23T16:41:46.463925Z"},
+    }
+    service.dynamodb.put_item(TableName="api_keys", Item=item | attributes)
+
+
+def ask(service: Service, *authorization: str, header: str = "Authorization") -> dict[str, Any]:
+    event = json.loads((ROOT / "events" / "authorize.json").read_text())
+    event["methodArn"] = ARN
+    event["headers"] = {header: value for value in authorization}
+    event["multiValueHeaders"] = {header: list(authorization)} if authorization else {}
+    answer: dict[str, Any] = service.function("authorize").handler(event, None)
+    return answer
+
+
+def effect(answer: dict[str, Any]) -> str:
+    return str(answer["policyDocument"]["Statement"][0]["Effect"])
+
+
+@pytest.mark.parametrize(
+    "value",
+    [KEY, f"Bearer {KEY}", f"ApiKey {KEY}", f"bearer {KEY}", f"APIKEY  {KEY}", f"  {KEY}\t", f" Bearer \t{KEY} "],
+)
+@pytest.mark.parametrize("header", ["Authorization", "authorization", "AUTHORIZATION"])
+def test_a_live_key_is_let_in_on_every_route_of_the_stage(service: Service, value: str, header: str) -> None:
+    issue(service)
+    assert ask(service, value, header=header) == {
+        "principalId": ORGANIZATION,
+        "policyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Action": "execute-api:Invoke",
+                    "Effect": "Allow",
+                    "Resource": "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/live/*",
+                }
+            ],
+        },
+        "context": {"organization_id": ORGANIZATION, "key_name": "console"},
+    }
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        f"Basic {KEY}",
+        f"Bearer Bearer {KEY}",
+        f"Bearer{KEY}",
+        f"{KEY} x",
+        f"{KEY},{KEY}",
+        f"{KEY}\n",
+        KEY.upper(),
+        "evr_" + "a" * 15,
+        "evr_" + "a" * 129,
+        "evr_" + "a" * 100_000,
+        "evr_" + "é" * 32,
+        "evr_" + "a" * 31 + "/",
+        "evr-" + "a" * 32,
+        hash_of(KEY),
+    ],
+)
+def test_what_has_not_the_form_of_a_key_is_denied_without_a_lookup(service: Service, value: str) -> None:
+    issue(service)
+    module = service.function("authorize")
+    module.api_keys._dynamodb = Mock()
+    assert ask(service, value) == DENIED
+    module.api_keys._dynamodb.get_item.assert_not_called()
+
+
+def test_no_key_and_two_keys_are_denied(service: Service) -> None:
+    issue(service)
+    assert ask(service) == DENIED
+    assert ask(service, KEY, KEY) == DENIED
+
+
+def test_an_unknown_and_a_revoked_key_are_denied(service: Service) -> None:
+    assert ask(service, KEY) == DENIED
+    issue(service)
+    assert effect(ask(service, KEY)) == "Allow"
+    service.dynamodb.delete_item(TableName="api_keys", Key={"key_hash": {"S": hash_of(KEY)}})
+    assert ask(service, KEY) == DENIED
+
+
+def test_a_key_is_live_until_the_second_in_which_it_expires(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    issue(service, expires_at={"N": "2000000000"})
+    monkeypatch.setattr(time, "time", lambda: 1999999999.999)
+    assert ask(service, KEY)["context"]["expires_at"] == "2000000000"
+    monkeypatch.setattr(time, "time", lambda: 2000000000.0)
+    assert ask(service, KEY) == DENIED
+
+
+@pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "AccessDeniedException"])
+def test_trouble_of_dynamodb_is_neither_an_allow_nor_a_deny(service: Service, code: str) -> None:
+    response: Any = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    failing = Mock(side_effect=botocore.exceptions.ClientError(response, "GetItem"))
+    service.function("authorize").api_keys._dynamodb = Mock(get_item=failing)
+    with pytest.raises((Unavailable, botocore.exceptions.ClientError)):
+        ask(service, KEY)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(value=st.one_of(st.text(max_size=200), st.from_regex(r"(?i)(bearer |apikey )?evr_[\w-]{10,140}\s?", fullmatch=True)))
+def test_no_header_that_is_not_the_key_is_let_in_and_none_raises(service: Service, value: str) -> None:
+    assert ask(service, value) == DENIED
+
+
+def test_neither_key_nor_hash_reaches_a_log(
+    service: Service, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="sessions")
+    issue(service)
+    ask(service, KEY)
+    ask(service, f"Bearer {KEY}x")
+    ask(service, f"Basic {KEY}")
+    response: Any = {"Error": {"Code": "InternalServerError", "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": 500}}
+    service.function("authorize").api_keys._dynamodb = Mock(
+        get_item=Mock(side_effect=botocore.exceptions.ClientError(response, "GetItem"))
+    )
+    with pytest.raises(Unavailable) as raised:
+        ask(service, KEY)
+    output = "".join(capsys.readouterr()) + caplog.text + str(raised.value)
+    for secret in (KEY, hash_of(KEY), hash_of(KEY + "x")):
+        assert secret not in output

@@ -1,0 +1,100 @@
+"""No answer holds or counts anything of an organization that the caller does not belong to."""
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from moto import mock_aws
+from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Answer, Service, newest_first, session
+
+ORGANIZATIONS = [ORGANIZATION, OTHER_ORGANIZATION, "org_" + "a" * 31, "org_" + "a" * 33]
+AGENTS = [AGENT, OTHER_AGENT]
+UNAUTHORIZED = {"error": {"code": "unauthorized", "message": "The API key is missing, unknown, expired or revoked."}}
+FORBIDDEN = {
+    "error": {
+        "code": "forbidden",
+        "message": "X-Org-Id names an organization that this API key does not belong to.",
+    }
+}
+
+
+@given(
+    owners=st.lists(st.tuples(st.sampled_from(ORGANIZATIONS), st.sampled_from(AGENTS)), max_size=25),
+    caller=st.sampled_from(ORGANIZATIONS),
+    agent_id=st.sampled_from([None, *AGENTS, "agent_" + "9" * 32]),
+    offset=st.integers(0, 30),
+    limit=st.integers(1, 100),
+)
+def test_an_answer_is_a_slice_of_the_callers_own_list_and_counts_that_alone(
+    owners: list[tuple[str, str]], caller: str, agent_id: str | None, offset: int, limit: int
+) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch, mock_aws():
+        service = Service(monkeypatch)
+        everything = [
+            session(number, organization_id=owner, agent_id=agent) for number, (owner, agent) in enumerate(owners)
+        ]
+        service.put(*everything)
+        service.drain()
+        own = newest_first(
+            entry
+            for entry in everything
+            if entry["organization_id"] == caller and agent_id in (None, entry["agent_id"])
+        )
+        query = f"offset={offset}&limit={limit}" + (f"&agent_id={agent_id}" if agent_id else "")
+        answer = service.get(query, organization=caller)
+        assert answer.body == {
+            "data": own[offset : offset + limit],
+            "total": len(own),
+            "offset": offset,
+            "limit": limit,
+        }
+        assert all(other not in answer.text.replace(caller, "") for other in ORGANIZATIONS if other != caller)
+
+
+@pytest.mark.parametrize("context", [{}, {"organization_id": ""}, {"organization_id": None}, {"organization_id": 7}])
+def test_without_an_organization_from_the_authorizer_nothing_is_listed(
+    service: Service, context: dict[str, Any]
+) -> None:
+    service.put(session(1))
+    answer = service.get(organization=None, context=context)
+    assert (answer.status, answer.body) == (401, UNAUTHORIZED)
+
+
+@pytest.mark.parametrize("query", [f"organization_id={ORGANIZATION}", f"org_id={ORGANIZATION}"])
+def test_an_organization_in_the_query_is_an_unknown_parameter(service: Service, query: str) -> None:
+    assert service.get(query, organization=OTHER_ORGANIZATION).status == 400
+
+
+def with_org_header(service: Service, *values: str, name: str = "X-Org-Id") -> Answer:
+    headers = {name: values[-1]} if values else {}
+    return service.get(headers=headers, multiValueHeaders={name: list(values)})
+
+
+@pytest.mark.parametrize("name", ["X-Org-Id", "x-org-id", "X-ORG-ID"])
+def test_x_org_id_of_another_organization_is_forbidden(service: Service, name: str) -> None:
+    answer = with_org_header(service, OTHER_ORGANIZATION, name=name)
+    assert (answer.status, answer.body) == (403, FORBIDDEN)
+    assert with_org_header(service, ORGANIZATION, OTHER_ORGANIZATION, name=name).status == 403
+    assert with_org_header(service, ORGANIZATION, name=name).status == 200
+
+
+def test_a_blank_x_org_id_names_nothing(service: Service) -> None:
+    assert with_org_header(service, "").status == 200
+
+
+def test_an_expired_key_is_refused_to_the_second_though_the_gateway_remembers_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = {"expires_at": "2000000000"}
+    monkeypatch.setattr(time, "time", lambda: 1999999999.9)
+    assert service.get(context=context).status == 200
+    monkeypatch.setattr(time, "time", lambda: 2000000000.0)
+    answer = service.get(context=context)
+    assert (answer.status, answer.body) == (401, UNAUTHORIZED)
+
+
+@pytest.mark.parametrize("expires_at", ["soon", "1e12", "-", "９９９９９９９９９９９９x"])
+def test_an_expiry_that_cannot_be_read_is_no_key(service: Service, expires_at: str) -> None:
+    assert service.get(context={"expires_at": expires_at}).status == 401

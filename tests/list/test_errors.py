@@ -1,0 +1,166 @@
+"""Every refusal and every fault in the contract's one shape, through the handler."""
+
+import json
+from typing import Any
+from unittest.mock import Mock
+
+import botocore.exceptions
+import pytest
+from tests.service import ORGANIZATION, OTHER_ORGANIZATION, Answer, Service, session
+
+RUNNING = "https://dynamodb.eu-west-1.amazonaws.com"
+
+
+def fault(code: str, status: int) -> botocore.exceptions.ClientError:
+    response: Any = {"Error": {"Code": code, "Message": "secret"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return botocore.exceptions.ClientError(response, "Query")
+
+
+def assert_error(answer: Answer, status: int, code: str, message: str) -> None:
+    assert (answer.status, answer.body) == (status, {"error": {"code": code, "message": message}})
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
+def test_another_method_is_405_and_names_the_one_there_is(service: Service, method: str) -> None:
+    answer = service.get(httpMethod=method, organization=None)
+    assert_error(answer, 405, "method_not_allowed", "/v1/sessions answers to GET alone.")
+    assert answer.headers["Allow"] == "GET"
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/sessions/", "/v1/sessions/session_1", "/v2/sessions", "/x/v1/sessions"])
+def test_another_path_is_404_whoever_calls(service: Service, path: str) -> None:
+    resource = "/" if path == "/" else "/{proxy+}"
+    for method in ("GET", "POST"):
+        answer = service.get(path=path, resource=resource, httpMethod=method, organization=None)
+        assert_error(answer, 404, "not_found", "There is nothing here; the list of sessions is at /v1/sessions.")
+
+
+def test_a_base_path_of_a_custom_domain_is_not_part_of_the_route(service: Service) -> None:
+    assert service.get(path="/platform/api/v1/sessions").status == 200
+
+
+def test_identity_is_checked_before_parameters(service: Service) -> None:
+    assert service.get("limit=0", organization=None).status == 401
+    headers = {"X-Org-Id": [OTHER_ORGANIZATION]}
+    assert service.get("limit=0", multiValueHeaders=headers).status == 403
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        fault("ProvisionedThroughputExceededException", 400),
+        fault("ThrottlingException", 400),
+        fault("RequestLimitExceeded", 400),
+        fault("InternalServerError", 500),
+        fault("SomethingNew", 503),
+        botocore.exceptions.EndpointConnectionError(endpoint_url=RUNNING),
+        botocore.exceptions.ConnectTimeoutError(endpoint_url=RUNNING),
+        botocore.exceptions.ReadTimeoutError(endpoint_url=RUNNING),
+        botocore.exceptions.ConnectionClosedError(endpoint_url=RUNNING),
+    ],
+    ids=lambda raised: type(raised).__name__ + str(getattr(raised, "response", {}).get("Error", {}).get("Code", "")),
+)
+@pytest.mark.parametrize("query", ["", "offset=1000"])
+def test_trouble_of_dynamodb_is_503_with_retry_after(
+    service: Service, raised: Exception, query: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.function("list_sessions").pages._dynamodb = Mock(query=Mock(side_effect=raised))
+    answer = service.get(query)
+    assert_error(answer, 503, "unavailable", "The service is busy or cannot be reached; try again shortly.")
+    assert answer.headers["Retry-After"] == "1"
+    (line,) = logged(capsys, "failed")
+    assert line["code"] == "unavailable"
+
+
+@pytest.mark.parametrize(
+    "raised", [fault("AccessDeniedException", 400), fault("ResourceNotFoundException", 400), KeyError("internals")]
+)
+def test_a_fault_of_ours_is_500_and_says_nothing_of_our_internals(
+    service: Service, raised: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.function("list_sessions").pages._dynamodb = Mock(query=Mock(side_effect=raised))
+    answer = service.get()
+    assert_error(answer, 500, "internal_error", "Internal server error")
+    (line,) = logged(capsys, "failed")
+    assert line["request_id"] == answer.headers["X-Request-Id"]
+    assert type(raised).__name__ in line["exception"]
+    assert line["level"] == "ERROR"
+
+
+def test_past_the_deadline_no_further_read_begins(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sessions.dynamodb.DEADLINE", -1.0)
+    dynamodb = Mock()
+    service.function("list_sessions").pages._dynamodb = dynamodb
+    assert_error(service.get(), 503, "unavailable", "The answer took too long; try again shortly.")
+    dynamodb.query.assert_not_called()
+
+
+def test_a_page_that_lambda_cannot_return_says_to_lower_the_limit(service: Service) -> None:
+    large = [session(number, title='"' * 190_000, preview="é" * 90_000) for number in range(20)]
+    service.put(*large)
+    service.drain()
+    answer = service.get("limit=20")
+    message = "The page would exceed the largest possible answer (6 MB); ask again with a lower limit."
+    assert_error(answer, 500, "page_too_large", message)
+    assert service.get("limit=7").status == 200
+
+
+def test_a_listing_that_was_never_counted_is_counted_for_the_request_while_that_is_cheap(service: Service) -> None:
+    service.put(*(session(number) for number in range(130)))
+    assert service.get("offset=0").body["total"] == 130
+    assert service.get("offset=120&limit=100").ids == [session(number)["id"] for number in range(9, -1, -1)]
+
+
+def test_a_listing_that_was_never_counted_and_is_long_is_unavailable(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.put(*(session(number, title="x" * 300_000) for number in range(15)))
+    monkeypatch.setattr("sessions.paging.UNCOUNTED_PAGES", 3)
+    message = "The sessions of this organization are still being counted; try again later."
+    assert_error(service.get("offset=101"), 503, "unavailable", message)
+
+
+def test_a_missing_setting_fails_the_cold_start_with_its_name(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tests.service as module  # the environment is set by the loader, so it is emptied there
+
+    original = module.TEMPLATE.function("list_sessions").environment
+    monkeypatch.setattr(module, "TEMPLATE", Mock(function=lambda _: Mock(environment=dict(list(original.items())[1:]))))
+    with pytest.raises(Exception, match="The environment variable SESSIONS_TABLE is not set"):
+        service.function("list_sessions")
+
+
+def test_one_line_is_logged_for_a_page_with_ids_and_numbers_only(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+    service.put(session(1, title="private title"))
+    service.drain()
+    capsys.readouterr()
+    answer = service.get("limit=5")
+    output = capsys.readouterr().out
+    line, metrics = (json.loads(text) for text in output.splitlines())
+    assert "private title" not in output
+    assert {name: line[name] for name in ("message", "organization_id", "agent_id", "offset", "limit", "total", "entries")} == {
+        "message": "listed",
+        "organization_id": ORGANIZATION,
+        "agent_id": None,
+        "offset": 0,
+        "limit": 5,
+        "total": 1,
+        "entries": 1,
+    }
+    assert (line["round_trips"], line["requests"], line["request_id"]) == (1, 2, answer.headers["X-Request-Id"])
+    assert metrics["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Sessions"
+    assert metrics["Answers.ok"] == [1.0]
+
+
+def test_mistakes_of_callers_are_logged_as_information(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+    service.get("limit=0")
+    (line,) = logged(capsys, "refused")
+    assert (line["level"], line["code"]) == ("INFO", "invalid_parameter")
+
+
+def logged(capsys: pytest.CaptureFixture[str], message: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [line for line in lines if line.get("message") == message]
+

@@ -1,0 +1,174 @@
+"""The service in one process for tests: real handlers on tables built from the template, in moto."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+import boto3
+import pytest
+from ops.load import item_of
+from ops.local.template import Template
+
+ROOT = Path(__file__).parent.parent
+TEMPLATE = Template.read(ROOT / "template.yaml")
+
+ORGANIZATION = "org_" + "a" * 32
+OTHER_ORGANIZATION = "org_" + "b" * 32
+AGENT = "agent_" + "1" * 32
+OTHER_AGENT = "agent_" + "2" * 31
+
+
+class Answer(NamedTuple):
+    """What a client would see."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    @property
+    def body(self) -> Any:
+        return json.loads(self.text)
+
+    @property
+    def ids(self) -> list[str]:
+        return [session["id"] for session in self.body["data"]]
+
+    @property
+    def links(self) -> dict[str, str]:
+        """The targets of the `Link` header by relation."""
+        return {name: target for target, name in re.findall(r'<([^>]*)>; rel="(\w+)"', self.headers.get("Link", ""))}
+
+
+def session(number: int, **fields: Any) -> dict[str, Any]:
+    """A Session of the contract as a client gets it; the number makes its id, and its second."""
+    return {
+        "id": f"session_{number:032x}",
+        "organization_id": ORGANIZATION,
+        "agent_id": AGENT,
+        "status": "idle",
+        "created_at": f"2026-11-{1 + number // 86400 % 28:02d}T{number // 3600 % 24:02d}:{number // 60 % 60:02d}:{number % 60:02d}.000000Z",
+        "updated_at": "2026-11-23T16:41:46.463925Z",
+        "started_at": None,
+        "finished_at": None,
+        "title": None,
+        "preview": None,
+        "output_preview": None,
+        "model_id": None,
+        "tags": [],
+        "capabilities": [],
+        "usage": None,
+    } | fields
+
+
+def newest_first(sessions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The order of the contract."""
+    return sorted(sessions, key=lambda entry: (entry["created_at"], entry["id"]), reverse=True)
+
+
+def event(query: str = "", *, name: str = "list_first_page", **changes: Any) -> dict[str, Any]:
+    """One of `events/` with another query string, as the gateway would decode it."""
+    made: dict[str, Any] = json.loads((ROOT / "events" / f"{name}.json").read_text())
+    values: dict[str, list[str]] = {}
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        values.setdefault(key, []).append(value)
+    made["multiValueQueryStringParameters"] = values or None
+    made["queryStringParameters"] = {key: several[-1] for key, several in values.items()} or None
+    return made | changes
+
+
+class Service:
+    """Tables and handlers, and the stream between them delivered when a test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.dynamodb = boto3.client("dynamodb")
+        for table in TEMPLATE.tables:
+            self.dynamodb.create_table(**table.arguments)
+        self._monkeypatch = monkeypatch
+        self._sequence = itertools.count(1)
+        self._records: list[dict[str, Any]] = []
+        self._modules: dict[str, ModuleType] = {}
+
+    def put(self, *sessions: dict[str, Any]) -> None:
+        """Writes Sessions of the contract."""
+        self.put_items(*(item_of(entry) for entry in sessions))
+
+    def put_items(self, *items: dict[str, Any]) -> None:
+        """Writes items as a writer in another language would."""
+        for item in items:
+            before = self.dynamodb.put_item(TableName="sessions", Item=item, ReturnValues="ALL_OLD").get("Attributes")
+            self._record("MODIFY" if before else "INSERT", item["id"], new=item, old=before)
+
+    def delete(self, session_id: str) -> None:
+        """Removes a session."""
+        key = {"id": {"S": session_id}}
+        before = self.dynamodb.delete_item(TableName="sessions", Key=key, ReturnValues="ALL_OLD").get("Attributes")
+        if before:
+            self._record("REMOVE", key["id"], new=None, old=before)
+
+    def drain(self) -> None:
+        """Delivers the stream."""
+        while self._records:
+            batch, self._records = self._records[:100], self._records[100:]
+            answer = self.function("count_sessions").handler({"Records": batch}, None)
+            assert answer == {"batchItemFailures": []}
+
+    def get(
+        self, query: str = "", *, organization: str | None = ORGANIZATION, context: dict[str, Any] | None = None, **changes: Any
+    ) -> Answer:
+        """The answer of `list_sessions` to a caller whom the authorizer has let in."""
+        made = event(query, **changes)
+        made["requestContext"]["authorizer"] = ({"organization_id": organization} if organization else {}) | (context or {})
+        return answer_of(self.function("list_sessions").handler(made, None))
+
+    def function(self, name: str) -> Any:
+        """The module of a function, loaded as a cold start would, with the template's environment."""
+        if name not in self._modules:
+            self._modules[name] = load(name, self._monkeypatch)
+        return self._modules[name]
+
+    def cold_start(self) -> None:
+        """Forgets the loaded functions."""
+        self._modules.clear()
+
+    def _record(self, kind: str, session_id: dict[str, str], *, new: Any, old: Any) -> None:
+        images = ({"NewImage": new} if new else {}) | ({"OldImage": old} if old else {})
+        sequence = str(next(self._sequence)).zfill(21)
+        if kind != "MODIFY":  # the event source mapping filters them out
+            self._records.append(
+                {
+                    "eventID": sequence,
+                    "eventName": kind,
+                    "eventSource": "aws:dynamodb",
+                    "dynamodb": {"Keys": {"id": session_id}, "SequenceNumber": sequence, **images},
+                }
+            )
+
+
+def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A function's module under a name of its own; every one of them is called `app`."""
+    for variable, value in TEMPLATE.function(name).environment.items():
+        monkeypatch.setenv(variable, value)
+    spec = importlib.util.spec_from_file_location(f"{name}_app", ROOT / "functions" / name / "app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def answer_of(proxy: dict[str, Any]) -> Answer:
+    """A Lambda proxy answer as the gateway would send it."""
+    headers = {name: ", ".join(values) for name, values in proxy["multiValueHeaders"].items()}
+    assert proxy["isBase64Encoded"] is False
+    json.dumps(proxy)
+    return Answer(proxy["statusCode"], headers, proxy["body"])
