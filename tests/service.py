@@ -6,9 +6,8 @@ import importlib.util
 import itertools
 import json
 import re
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from urllib.parse import parse_qsl
 
 import boto3
 import pytest
+
 from ops.load import item_of
 from ops.local.template import Template
 
@@ -56,7 +56,7 @@ def session(number: int, **fields: Any) -> dict[str, Any]:
         "organization_id": ORGANIZATION,
         "agent_id": AGENT,
         "status": "idle",
-        "created_at": f"2026-11-{1 + number // 86400 % 28:02d}T{number // 3600 % 24:02d}:{number // 60 % 60:02d}:{number % 60:02d}.000000Z",
+        "created_at": created_at(number),
         "updated_at": "2026-11-23T16:41:46.463925Z",
         "started_at": None,
         "finished_at": None,
@@ -68,6 +68,11 @@ def session(number: int, **fields: Any) -> dict[str, Any]:
         "capabilities": [],
         "usage": None,
     } | fields
+
+
+def created_at(seconds: int) -> str:
+    """So many seconds after the first of November 2026."""
+    return (datetime(2026, 11, 1) + timedelta(seconds=seconds)).isoformat(timespec="microseconds") + "Z"
 
 
 def newest_first(sessions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -123,11 +128,18 @@ class Service:
             assert answer == {"batchItemFailures": []}
 
     def get(
-        self, query: str = "", *, organization: str | None = ORGANIZATION, context: dict[str, Any] | None = None, **changes: Any
+        self,
+        query: str = "",
+        *,
+        organization: str | None = ORGANIZATION,
+        context: dict[str, Any] | None = None,
+        **changes: Any,
     ) -> Answer:
         """The answer of `list_sessions` to a caller whom the authorizer has let in."""
         made = event(query, **changes)
-        made["requestContext"]["authorizer"] = ({"organization_id": organization} if organization else {}) | (context or {})
+        made["requestContext"]["authorizer"] = ({"organization_id": organization} if organization else {}) | (
+            context or {}
+        )
         return answer_of(self.function("list_sessions").handler(made, None))
 
     def function(self, name: str) -> Any:

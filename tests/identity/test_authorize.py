@@ -10,6 +10,7 @@ import botocore.exceptions
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from sessions.errors import Unavailable
 from sessions.keys import hash_of
 from tests.service import ORGANIZATION, ROOT, Service
@@ -140,7 +141,9 @@ def test_trouble_of_dynamodb_is_neither_an_allow_nor_a_deny(service: Service, co
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(value=st.one_of(st.text(max_size=200), st.from_regex(r"(?i)(bearer |apikey )?evr_[\w-]{10,140}\s?", fullmatch=True)))
+@given(
+    value=st.one_of(st.text(max_size=200), st.from_regex(r"(?i)(bearer |apikey )?evr_[\w-]{10,140}\s?", fullmatch=True))
+)
 def test_no_header_that_is_not_the_key_is_let_in_and_none_raises(service: Service, value: str) -> None:
     assert ask(service, value) == DENIED
 
@@ -153,7 +156,10 @@ def test_neither_key_nor_hash_reaches_a_log(
     ask(service, KEY)
     ask(service, f"Bearer {KEY}x")
     ask(service, f"Basic {KEY}")
-    response: Any = {"Error": {"Code": "InternalServerError", "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": 500}}
+    response: Any = {
+        "Error": {"Code": "InternalServerError", "Message": ""},
+        "ResponseMetadata": {"HTTPStatusCode": 500},
+    }
     service.function("authorize").api_keys._dynamodb = Mock(
         get_item=Mock(side_effect=botocore.exceptions.ClientError(response, "GetItem"))
     )

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
+
 from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Answer, Service, newest_first, session
 
 ORGANIZATIONS = [ORGANIZATION, OTHER_ORGANIZATION, "org_" + "a" * 31, "org_" + "a" * 33]

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+
 from ops.load import item_of
 from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, session
 
@@ -35,7 +36,16 @@ def test_every_field_is_answered_as_it_was_stored(service: Service) -> None:
 
 
 def test_every_field_is_present_when_only_the_required_ones_are_stored(service: Service) -> None:
-    required = ("id", "organization_id", "agent_id", "status", "created_at", "updated_at", "organization_agent", "created_at_id")
+    required = (
+        "id",
+        "organization_id",
+        "agent_id",
+        "status",
+        "created_at",
+        "updated_at",
+        "organization_agent",
+        "created_at_id",
+    )
     service.put_items({name: value for name, value in item_of(session(1)).items() if name in required})
     assert service.get().body["data"] == [session(1)]
 
@@ -67,7 +77,9 @@ def test_a_cache_count_without_a_value_is_left_out(service: Service, stored: dic
         ("1E-130", 1e-130),
     ],
 )
-def test_integers_of_38_digits_are_exact_and_other_numbers_doubles(service: Service, number: str, answered: float) -> None:
+def test_integers_of_38_digits_are_exact_and_other_numbers_doubles(
+    service: Service, number: str, answered: float
+) -> None:
     config = {"L": [{"M": {"ref": {"S": "n"}, "config": {"N": number}}}]}
     service.put_items(item_of(session(1)) | {"capabilities": config})
     answer = service.get().body["data"][0]["capabilities"][0]["config"]
@@ -76,9 +88,12 @@ def test_integers_of_38_digits_are_exact_and_other_numbers_doubles(service: Serv
 
 
 def test_sets_and_binary_values_in_a_configuration_are_answered_as_json(service: Service) -> None:
-    config = {"M": {"set": {"SS": ["x"]}, "numbers": {"NS": ["2"]}, "binary": {"B": b"\xff\x00"}, "several": {"BS": [b"a"]}}}
+    config = {
+        "M": {"set": {"SS": ["x"]}, "numbers": {"NS": ["2"]}, "binary": {"B": b"\xff\x00"}, "several": {"BS": [b"a"]}}
+    }
     service.put_items(
-        item_of(session(1)) | {"capabilities": {"L": [{"M": {"ref": {"S": "n"}, "config": config}}]}, "tags": {"SS": ["t"]}}
+        item_of(session(1))
+        | {"capabilities": {"L": [{"M": {"ref": {"S": "n"}, "config": config}}]}, "tags": {"SS": ["t"]}}
     )
     (entry,) = service.get().body["data"]
     assert entry["tags"] == ["t"]

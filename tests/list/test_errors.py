@@ -6,6 +6,7 @@ from unittest.mock import Mock
 
 import botocore.exceptions
 import pytest
+
 from tests.service import ORGANIZATION, OTHER_ORGANIZATION, Answer, Service, session
 
 RUNNING = "https://dynamodb.eu-west-1.amazonaws.com"
@@ -30,7 +31,9 @@ def test_another_method_is_405_and_names_the_one_there_is(service: Service, meth
     assert answer.headers["Allow"] == "GET"
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/sessions/", "/v1/sessions/session_1", "/v2/sessions", "/x/v1/sessions"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/sessions/", "/v1/sessions/session_1", "/v2/sessions", "/x/v1/sessions"]
+)
 def test_another_path_is_404_whoever_calls(service: Service, path: str) -> None:
     resource = "/" if path == "/" else "/{proxy+}"
     for method in ("GET", "POST"):
@@ -123,7 +126,9 @@ def test_a_listing_that_was_never_counted_and_is_long_is_unavailable(
     assert_error(service.get("offset=101"), 503, "unavailable", message)
 
 
-def test_a_missing_setting_fails_the_cold_start_with_its_name(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_setting_fails_the_cold_start_with_its_name(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import tests.service as module  # the environment is set by the loader, so it is emptied there
 
     original = module.TEMPLATE.function("list_sessions").environment
@@ -132,7 +137,9 @@ def test_a_missing_setting_fails_the_cold_start_with_its_name(service: Service, 
         service.function("list_sessions")
 
 
-def test_one_line_is_logged_for_a_page_with_ids_and_numbers_only(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_line_is_logged_for_a_page_with_ids_and_numbers_only(
+    service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
     service.put(session(1, title="private title"))
     service.drain()
     capsys.readouterr()
@@ -140,7 +147,9 @@ def test_one_line_is_logged_for_a_page_with_ids_and_numbers_only(service: Servic
     output = capsys.readouterr().out
     line, metrics = (json.loads(text) for text in output.splitlines())
     assert "private title" not in output
-    assert {name: line[name] for name in ("message", "organization_id", "agent_id", "offset", "limit", "total", "entries")} == {
+    assert {
+        name: line[name] for name in ("message", "organization_id", "agent_id", "offset", "limit", "total", "entries")
+    } == {
         "message": "listed",
         "organization_id": ORGANIZATION,
         "agent_id": None,
@@ -163,4 +172,3 @@ def test_mistakes_of_callers_are_logged_as_information(service: Service, capsys:
 def logged(capsys: pytest.CaptureFixture[str], message: str) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     return [line for line in lines if line.get("message") == message]
-

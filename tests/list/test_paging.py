@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
+
 from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, newest_first, session
 
 AGENTS = [AGENT, OTHER_AGENT]
@@ -31,7 +32,12 @@ def stored(entries: list[tuple[str, str]]) -> list[dict[str, Any]]:
     ]
 
 
-@given(entries=lists, limit=st.integers(1, 100), agent_id=st.sampled_from([None, *AGENTS]), near=st.sampled_from([0, 1, 5, 100]))
+@given(
+    entries=lists,
+    limit=st.integers(1, 100),
+    agent_id=st.sampled_from([None, *AGENTS]),
+    near=st.sampled_from([0, 1, 5, 100]),
+)
 def test_the_pages_joined_are_the_sorted_list(
     entries: list[tuple[str, str]], limit: int, agent_id: str | None, near: int
 ) -> None:
@@ -57,7 +63,9 @@ def test_the_pages_joined_are_the_sorted_list(
 
 
 @given(entries=lists, data=st.data(), near=st.sampled_from([0, 1, 5, 100]))
-def test_any_page_is_the_slice_of_the_sorted_list(entries: list[tuple[str, str]], data: st.DataObject, near: int) -> None:
+def test_any_page_is_the_slice_of_the_sorted_list(
+    entries: list[tuple[str, str]], data: st.DataObject, near: int
+) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch, mock_aws():
         monkeypatch.setattr("sessions.paging.NEAR", near)
         service = Service(monkeypatch)
@@ -105,7 +113,10 @@ def test_entries_of_another_organization_are_on_no_page(service: Service) -> Non
     service.drain()
     mine, theirs = service.get(), service.get(organization=OTHER_ORGANIZATION)
     assert (mine.body["total"], [entry["organization_id"] for entry in mine.body["data"]]) == (1, [ORGANIZATION])
-    assert (theirs.body["total"], [entry["organization_id"] for entry in theirs.body["data"]]) == (1, [OTHER_ORGANIZATION])
+    assert (theirs.body["total"], [entry["organization_id"] for entry in theirs.body["data"]]) == (
+        1,
+        [OTHER_ORGANIZATION],
+    )
 
 
 def test_a_deleted_session_leaves_list_and_total(service: Service) -> None:

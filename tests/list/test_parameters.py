@@ -1,13 +1,33 @@
 """What the query parameters accept and refuse (section 1 of the contract), through the handler."""
 
 import pytest
+
 from tests.service import AGENT, OTHER_AGENT, Service, session
 
 AGENT_MESSAGE = "agent_id must be an agent's id: agent_ and 31 or 32 lower-case hexadecimal digits."
 OFFSET_MESSAGE = "offset must be a whole number from 0 to 2147483647."
 LIMIT_MESSAGE = "limit must be a whole number from 1 to 100."
 
-NOT_NUMBERS = ["1.0", " 5", "5 ", "%2B5", "-1", "1_0", "1e1", "0x10", "5\n", "٣", "５", "²", "NaN", "true", "Null", "NULL", "none", " "]
+NOT_NUMBERS = [
+    "1.0",
+    " 5",
+    "5 ",
+    "%2B5",
+    "-1",
+    "1_0",
+    "1e1",
+    "0x10",
+    "5\n",
+    "٣",
+    "５",
+    "²",
+    "NaN",
+    "true",
+    "Null",
+    "NULL",
+    "none",
+    " ",
+]
 NOT_NUMBERS += ["1" * 11, "0" * 11, "9" * 5000, "1,2", "[1]", '"1"', "1;2", "\x00", "1%00"]
 
 
