@@ -111,6 +111,16 @@ def test_a_page_that_lambda_cannot_return_says_to_lower_the_limit(service: Servi
     assert service.get("limit=7").status == 200
 
 
+def test_a_page_far_too_large_is_refused_before_all_of_it_is_read(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sessions.table.TAKEN_PAGES", 2)
+    service.put(*(session(number, title="x" * 380_000) for number in range(12)))
+    service.drain()
+    assert service.get("limit=12").body["error"]["code"] == "page_too_large"
+    assert service.get("limit=2&offset=9").status == 200
+
+
 def test_a_listing_that_was_never_counted_is_counted_for_the_request_while_that_is_cheap(service: Service) -> None:
     service.put(*(session(number) for number in range(130)))
     assert service.get("offset=0").body["total"] == 130

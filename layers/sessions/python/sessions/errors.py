@@ -42,6 +42,9 @@ class MethodNotAllowed(SessionsError):
 class PageTooLarge(SessionsError):
     """The page would exceed the answer that Lambda can return."""
 
+    def __init__(self) -> None:
+        super().__init__("The page would exceed the largest possible answer (6 MB); ask again with a lower limit.")
+
 
 class Unavailable(SessionsError):
     """DynamoDB throttled, timed out or was out of reach within the deadline; another try may work."""

@@ -51,7 +51,7 @@ def page_response(page: Page, request: PageRequest) -> Response[str]:
     """
     body: str = page.model_dump_json()
     if _answer_bytes(body) > ANSWER_BYTES_MAX:
-        raise PageTooLarge("The page would exceed the largest possible answer (6 MB); ask again with a lower limit.")
+        raise PageTooLarge
     link = link_header(request, page.total)
     return Response(200, JSON, body, headers={"Link": link} if link else {})
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from sessions.contract import Session
 from sessions.dynamodb import Item, Reader
+from sessions.errors import PageTooLarge
 
 BY_ORGANIZATION: Final = "by_organization"
 BY_ORGANIZATION_AGENT: Final = "by_organization_agent"
@@ -18,6 +19,10 @@ SORT_KEY: Final = "created_at_id"
 
 FAR: Final = 200
 """Entries: a longer skip is counted by DynamoDB and not transferred, for one more round trip."""
+
+TAKEN_PAGES: Final = 16
+"""Cursor pages of 1 MB that entries are taken from. An entry is little smaller as JSON than it is stored, so
+more can never fit into an answer of 6 MB, and would only fill the function's memory."""
 
 NUMBER_DIGITS: Final = 38
 """Precision of DynamoDB's numbers ('Supported data types and naming rules in DynamoDB')."""
@@ -127,11 +132,15 @@ class Sessions:
                 return Stretch([], skipped, at_end=True)
             query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
         items: list[Item] = []
+        taken_pages = 0
         while True:
             page = reader.query(**query, Limit=skip - skipped + take - len(items))
             passed = min(skip - skipped, len(page["Items"]))
             skipped += passed
             items += page["Items"][passed:]
+            taken_pages += bool(page["Items"][passed:])
+            if taken_pages > TAKEN_PAGES:
+                raise PageTooLarge
             if "LastEvaluatedKey" not in page:
                 return Stretch(items, skipped, at_end=True)
             if len(items) == take:
