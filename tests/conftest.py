@@ -27,7 +27,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def service(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+def service(environment: None) -> Iterator[Service]:
     """Empty tables and cold functions."""
     with mock_aws():
-        yield Service(monkeypatch)
+        yield Service()

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -94,14 +95,12 @@ def event(query: str = "", *, name: str = "list_first_page", **changes: Any) -> 
 class Service:
     """Tables and handlers, and the stream between them delivered when a test says so."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self.dynamodb = boto3.client("dynamodb")
         for table in TEMPLATE.tables:
             self.dynamodb.create_table(**table.arguments)
-        self._monkeypatch = monkeypatch
         self._sequence = itertools.count(1)
         self._records: list[dict[str, Any]] = []
-        self._modules: dict[str, ModuleType] = {}
 
     def put(self, *sessions: dict[str, Any]) -> None:
         """Writes Sessions of the contract."""
@@ -143,14 +142,8 @@ class Service:
         return answer_of(self.function("list_sessions").handler(made, None))
 
     def function(self, name: str) -> Any:
-        """The module of a function, loaded as a cold start would, with the template's environment."""
-        if name not in self._modules:
-            self._modules[name] = load(name, self._monkeypatch)
-        return self._modules[name]
-
-    def cold_start(self) -> None:
-        """Forgets the loaded functions."""
-        self._modules.clear()
+        """The module of a function; one container serves all tests, as it serves many requests."""
+        return container(name)
 
     def _record(self, kind: str, session_id: dict[str, str], *, new: Any, old: Any) -> None:
         images = ({"NewImage": new} if new else {}) | ({"OldImage": old} if old else {})
@@ -166,10 +159,17 @@ class Service:
             )
 
 
-def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+@cache
+def container(name: str) -> ModuleType:
+    """A function's module, loaded once as a cold start does."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for variable, value in TEMPLATE.function(name).environment.items():
+            monkeypatch.setenv(variable, value)
+        return load(name)
+
+
+def load(name: str) -> ModuleType:
     """A function's module under a name of its own; every one of them is called `app`."""
-    for variable, value in TEMPLATE.function(name).environment.items():
-        monkeypatch.setenv(variable, value)
     spec = importlib.util.spec_from_file_location(f"{name}_app", ROOT / "functions" / name / "app.py")
     assert spec is not None
     assert spec.loader is not None

@@ -101,12 +101,14 @@ def test_a_live_key_is_let_in_on_every_route_of_the_stage(service: Service, valu
         hash_of(KEY),
     ],
 )
-def test_what_has_not_the_form_of_a_key_is_denied_without_a_lookup(service: Service, value: str) -> None:
+def test_what_has_not_the_form_of_a_key_is_denied_without_a_lookup(
+    service: Service, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     issue(service)
-    module = service.function("authorize")
-    module.api_keys._dynamodb = Mock()
+    dynamodb = Mock()
+    monkeypatch.setattr(service.function("authorize").api_keys, "_dynamodb", dynamodb)
     assert ask(service, value) == DENIED
-    module.api_keys._dynamodb.get_item.assert_not_called()
+    dynamodb.get_item.assert_not_called()
 
 
 def test_no_key_and_two_keys_are_denied(service: Service) -> None:
@@ -132,10 +134,12 @@ def test_a_key_is_live_until_the_second_in_which_it_expires(service: Service, mo
 
 
 @pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "AccessDeniedException"])
-def test_trouble_of_dynamodb_is_neither_an_allow_nor_a_deny(service: Service, code: str) -> None:
+def test_trouble_of_dynamodb_is_neither_an_allow_nor_a_deny(
+    service: Service, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     response: Any = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": 400}}
     failing = Mock(side_effect=botocore.exceptions.ClientError(response, "GetItem"))
-    service.function("authorize").api_keys._dynamodb = Mock(get_item=failing)
+    monkeypatch.setattr(service.function("authorize").api_keys, "_dynamodb", Mock(get_item=failing))
     with pytest.raises((Unavailable, botocore.exceptions.ClientError)):
         ask(service, KEY)
 
@@ -149,7 +153,10 @@ def test_no_header_that_is_not_the_key_is_let_in_and_none_raises(service: Servic
 
 
 def test_neither_key_nor_hash_reaches_a_log(
-    service: Service, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    service: Service,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="sessions")
     issue(service)
@@ -160,9 +167,8 @@ def test_neither_key_nor_hash_reaches_a_log(
         "Error": {"Code": "InternalServerError", "Message": ""},
         "ResponseMetadata": {"HTTPStatusCode": 500},
     }
-    service.function("authorize").api_keys._dynamodb = Mock(
-        get_item=Mock(side_effect=botocore.exceptions.ClientError(response, "GetItem"))
-    )
+    failing = Mock(side_effect=botocore.exceptions.ClientError(response, "GetItem"))
+    monkeypatch.setattr(service.function("authorize").api_keys, "_dynamodb", Mock(get_item=failing))
     with pytest.raises(Unavailable) as raised:
         ask(service, KEY)
     output = "".join(capsys.readouterr()) + caplog.text + str(raised.value)

@@ -31,8 +31,8 @@ FORBIDDEN = {
 def test_an_answer_is_a_slice_of_the_callers_own_list_and_counts_that_alone(
     owners: list[tuple[str, str]], caller: str, agent_id: str | None, offset: int, limit: int
 ) -> None:
-    with pytest.MonkeyPatch.context() as monkeypatch, mock_aws():
-        service = Service(monkeypatch)
+    with mock_aws():
+        service = Service()
         everything = [
             session(number, organization_id=owner, agent_id=agent) for number, (owner, agent) in enumerate(owners)
         ]

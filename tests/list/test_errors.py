@@ -7,7 +7,8 @@ from unittest.mock import Mock
 import botocore.exceptions
 import pytest
 
-from tests.service import ORGANIZATION, OTHER_ORGANIZATION, Answer, Service, session
+from sessions.errors import SettingMissing
+from tests.service import ORGANIZATION, OTHER_ORGANIZATION, TEMPLATE, Answer, Service, load, session
 
 RUNNING = "https://dynamodb.eu-west-1.amazonaws.com"
 
@@ -15,6 +16,11 @@ RUNNING = "https://dynamodb.eu-west-1.amazonaws.com"
 def fault(code: str, status: int) -> botocore.exceptions.ClientError:
     response: Any = {"Error": {"Code": code, "Message": "secret"}, "ResponseMetadata": {"HTTPStatusCode": status}}
     return botocore.exceptions.ClientError(response, "Query")
+
+
+def fail_with(raised: Exception, monkeypatch: pytest.MonkeyPatch, service: Service) -> None:
+    failing = Mock(query=Mock(side_effect=raised))
+    monkeypatch.setattr(service.function("list_sessions").pages, "_dynamodb", failing)
 
 
 def assert_error(answer: Answer, status: int, code: str, message: str) -> None:
@@ -68,9 +74,9 @@ def test_identity_is_checked_before_parameters(service: Service) -> None:
 )
 @pytest.mark.parametrize("query", ["", "offset=1000"])
 def test_trouble_of_dynamodb_is_503_with_retry_after(
-    service: Service, raised: Exception, query: str, capsys: pytest.CaptureFixture[str]
+    service: Service, raised: Exception, query: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service.function("list_sessions").pages._dynamodb = Mock(query=Mock(side_effect=raised))
+    fail_with(raised, monkeypatch, service)
     answer = service.get(query)
     assert_error(answer, 503, "unavailable", "The service is busy or cannot be reached; try again shortly.")
     assert answer.headers["Retry-After"] == "1"
@@ -82,9 +88,9 @@ def test_trouble_of_dynamodb_is_503_with_retry_after(
     "raised", [fault("AccessDeniedException", 400), fault("ResourceNotFoundException", 400), KeyError("internals")]
 )
 def test_a_fault_of_ours_is_500_and_says_nothing_of_our_internals(
-    service: Service, raised: Exception, capsys: pytest.CaptureFixture[str]
+    service: Service, raised: Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service.function("list_sessions").pages._dynamodb = Mock(query=Mock(side_effect=raised))
+    fail_with(raised, monkeypatch, service)
     answer = service.get()
     assert_error(answer, 500, "internal_error", "Internal server error")
     (line,) = logged(capsys, "failed")
@@ -96,7 +102,7 @@ def test_a_fault_of_ours_is_500_and_says_nothing_of_our_internals(
 def test_past_the_deadline_no_further_read_begins(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sessions.dynamodb.DEADLINE", -1.0)
     dynamodb = Mock()
-    service.function("list_sessions").pages._dynamodb = dynamodb
+    monkeypatch.setattr(service.function("list_sessions").pages, "_dynamodb", dynamodb)
     assert_error(service.get(), 503, "unavailable", "The answer took too long; try again shortly.")
     dynamodb.query.assert_not_called()
 
@@ -136,15 +142,13 @@ def test_a_listing_that_was_never_counted_and_is_long_is_unavailable(
     assert_error(service.get("offset=101"), 503, "unavailable", message)
 
 
-def test_a_missing_setting_fails_the_cold_start_with_its_name(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import tests.service as module  # the environment is set by the loader, so it is emptied there
-
-    original = module.TEMPLATE.function("list_sessions").environment
-    monkeypatch.setattr(module, "TEMPLATE", Mock(function=lambda _: Mock(environment=dict(list(original.items())[1:]))))
-    with pytest.raises(Exception, match="The environment variable SESSIONS_TABLE is not set"):
-        service.function("list_sessions")
+@pytest.mark.parametrize("missing", ["SESSIONS_TABLE", "COUNTS_TABLE", "CORS_ORIGINS"])
+def test_a_missing_setting_fails_the_cold_start_with_its_name(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in TEMPLATE.function("list_sessions").environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv(missing)
+    with pytest.raises(SettingMissing, match=f"^The environment variable {missing} is not set.$"):
+        load("list_sessions")
 
 
 def test_one_line_is_logged_for_a_page_with_ids_and_numbers_only(

@@ -44,7 +44,7 @@ def test_the_pages_joined_are_the_sorted_list(
     with pytest.MonkeyPatch.context() as monkeypatch, mock_aws():
         # With a short walk, small lists go down to the minutes as large ones do.
         monkeypatch.setattr("sessions.paging.NEAR", near)
-        service = Service(monkeypatch)
+        service = Service()
         everything = stored(entries)
         service.put(*everything)
         service.drain()
@@ -68,7 +68,7 @@ def test_any_page_is_the_slice_of_the_sorted_list(
 ) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch, mock_aws():
         monkeypatch.setattr("sessions.paging.NEAR", near)
-        service = Service(monkeypatch)
+        service = Service()
         everything = stored(entries)
         service.put(*everything)
         service.drain()
