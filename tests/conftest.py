@@ -1,13 +1,19 @@
 """Fixtures for all tests: no network, no credentials of the machine, the service in one process."""
 
+import io
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from moto import mock_aws
 
+from sessions.observability import logger
 from tests.service import Service
+
+Lines = Callable[[], list[dict[str, Any]]]
 
 settings.register_profile("desk", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("large", settings.get_profile("desk"), max_examples=2000)
@@ -31,3 +37,19 @@ def service(environment: None) -> Iterator[Service]:
     """Empty tables and cold functions."""
     with mock_aws():
         yield Service()
+
+
+@pytest.fixture
+def lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Lines:
+    """What the functions have written since the last look: log lines first, then metrics."""
+    log = io.StringIO()
+    for handler in logger.handlers:
+        monkeypatch.setattr(handler, "stream", log)
+
+    def read() -> list[dict[str, Any]]:
+        text = log.getvalue() + capsys.readouterr().out
+        log.seek(0)
+        log.truncate()
+        return [json.loads(line) for line in text.splitlines()]
+
+    return read

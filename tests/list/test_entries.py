@@ -1,11 +1,11 @@
 """What an entry looks like in the answer, and what becomes of one that is broken in the table."""
 
-import json
 from typing import Any
 
 import pytest
 
 from ops.load import item_of
+from tests.conftest import Lines
 from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, session
 
 COMPLETE = session(
@@ -119,9 +119,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("field", [name for name in BROKEN if name != "organization_agent"])
-def test_a_broken_entry_keeps_its_place_and_is_left_out(
-    service: Service, field: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_broken_entry_keeps_its_place_and_is_left_out(service: Service, field: str, lines: Lines) -> None:
     service.put(*(session(number) for number in (1, 2, 4, 5)))
     service.put_items(item_of(session(3)) | {field: BROKEN[field]})
     service.drain()
@@ -131,11 +129,11 @@ def test_a_broken_entry_keeps_its_place_and_is_left_out(
     assert page.body["total"] == 5
     assert service.get("limit=2&offset=3").ids == [session(2)["id"], session(1)["id"]]
 
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    (reported,) = [line for line in lines if line.get("message") == "broken entry left out"]
+    written = lines()
+    (reported,) = [line for line in written if line.get("message") == "broken entry left out"]
     assert reported["session_id"] == session(3)["id"]
     assert reported["level"] == "ERROR"
-    assert [line["BrokenEntries"] for line in lines if "BrokenEntries" in line] == [[1.0], [0.0]]
+    assert [line["BrokenEntries"] for line in written if "BrokenEntries" in line] == [[1.0], [0.0]]
 
 
 def test_an_entry_in_the_list_of_an_agent_that_is_not_its_own_is_left_out(service: Service) -> None:

@@ -1,6 +1,5 @@
 """Every refusal and every fault in the contract's one shape, through the handler."""
 
-import json
 from typing import Any
 from unittest.mock import Mock
 
@@ -8,6 +7,7 @@ import botocore.exceptions
 import pytest
 
 from sessions.errors import SettingMissing
+from tests.conftest import Lines
 from tests.service import ORGANIZATION, OTHER_ORGANIZATION, TEMPLATE, Answer, Service, load, session
 
 RUNNING = "https://dynamodb.eu-west-1.amazonaws.com"
@@ -74,13 +74,13 @@ def test_identity_is_checked_before_parameters(service: Service) -> None:
 )
 @pytest.mark.parametrize("query", ["", "offset=1000"])
 def test_trouble_of_dynamodb_is_503_with_retry_after(
-    service: Service, raised: Exception, query: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    service: Service, raised: Exception, query: str, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail_with(raised, monkeypatch, service)
     answer = service.get(query)
     assert_error(answer, 503, "unavailable", "The service is busy or cannot be reached; try again shortly.")
     assert answer.headers["Retry-After"] == "1"
-    (line,) = logged(capsys, "failed")
+    (line,) = logged(lines, "failed")
     assert line["code"] == "unavailable"
 
 
@@ -88,12 +88,12 @@ def test_trouble_of_dynamodb_is_503_with_retry_after(
     "raised", [fault("AccessDeniedException", 400), fault("ResourceNotFoundException", 400), KeyError("internals")]
 )
 def test_a_fault_of_ours_is_500_and_says_nothing_of_our_internals(
-    service: Service, raised: Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    service: Service, raised: Exception, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail_with(raised, monkeypatch, service)
     answer = service.get()
     assert_error(answer, 500, "internal_error", "Internal server error")
-    (line,) = logged(capsys, "failed")
+    (line,) = logged(lines, "failed")
     assert line["request_id"] == answer.headers["X-Request-Id"]
     assert type(raised).__name__ in line["exception"]
     assert line["level"] == "ERROR"
@@ -151,16 +151,13 @@ def test_a_missing_setting_fails_the_cold_start_with_its_name(missing: str, monk
         load("list_sessions")
 
 
-def test_one_line_is_logged_for_a_page_with_ids_and_numbers_only(
-    service: Service, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_line_is_logged_for_a_page_with_ids_and_numbers_only(service: Service, lines: Lines) -> None:
     service.put(session(1, title="private title"))
     service.drain()
-    capsys.readouterr()
+    lines()
     answer = service.get("limit=5")
-    output = capsys.readouterr().out
-    line, metrics = (json.loads(text) for text in output.splitlines())
-    assert "private title" not in output
+    line, metrics = lines()
+    assert "private title" not in str(line) + str(metrics)
     assert {
         name: line[name] for name in ("message", "organization_id", "agent_id", "offset", "limit", "total", "entries")
     } == {
@@ -177,12 +174,11 @@ def test_one_line_is_logged_for_a_page_with_ids_and_numbers_only(
     assert metrics["Answers.ok"] == [1.0]
 
 
-def test_mistakes_of_callers_are_logged_as_information(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_of_callers_are_logged_as_information(service: Service, lines: Lines) -> None:
     service.get("limit=0")
-    (line,) = logged(capsys, "refused")
+    (line,) = logged(lines, "refused")
     assert (line["level"], line["code"]) == ("INFO", "invalid_parameter")
 
 
-def logged(capsys: pytest.CaptureFixture[str], message: str) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    return [line for line in lines if line.get("message") == message]
+def logged(lines: Lines, message: str) -> list[dict[str, Any]]:
+    return [line for line in lines() if line.get("message") == message]
