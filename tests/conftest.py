@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from moto import mock_aws
 
 from sessions.observability import logger
+from tests.running import Running, local_api
 from tests.service import Service
 
 Lines = Callable[[], list[dict[str, Any]]]
@@ -37,6 +38,13 @@ def service(environment: None) -> Iterator[Service]:
     """Empty tables and cold functions."""
     with mock_aws():
         yield Service()
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[Running]:
+    """One local API with the sample data, for all tests that only read, or write organizations of their own."""
+    with local_api() as api:
+        yield api
 
 
 @pytest.fixture

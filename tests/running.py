@@ -1,0 +1,54 @@
+"""`make run` as a process of its own, for tests that call it as its users do."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+
+
+class Running(NamedTuple):
+    """A local API that answers."""
+
+    url: str
+    dynamodb_url: str
+    process: subprocess.Popen[str]
+    screen: list[str]
+    """The lines that it printed up to the ready line."""
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def local_api(**variables: str) -> Iterator[Running]:
+    """The local API, started as `make run` starts it, with these variables; ended with the block."""
+    ports = {"PORT": str(free_port()), "DYNAMODB_PORT": str(free_port())} | variables
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "ops.local.server"], cwd=ROOT, env=clean | ports, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            screen = []
+            for line in process.stdout:
+                screen.append(line.rstrip("\n"))
+                if line.startswith("ready: "):
+                    break
+            else:
+                raise AssertionError("ended before it was ready: " + "\n".join(screen))
+            url = screen[-1].removeprefix("ready: ")
+            yield Running(url, f"http://127.0.0.1:{ports['DYNAMODB_PORT']}", process, screen)
+        finally:
+            process.terminate()

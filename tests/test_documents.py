@@ -1,0 +1,59 @@
+"""The documents tell the truth: what they show as a session at a terminal is run, and compared."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.running import ROOT, Running
+
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MAKE = re.compile(r"make (run|test|check|bench|build)\b")
+
+
+def exchanges(document: Path) -> list[tuple[str, str]]:
+    """Commands of the ```console blocks of a document with what they print; continued lines are joined."""
+    found = []
+    for block in re.findall(r"^```console\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = part.replace("\\\n", " ").partition("\n")
+            found.append((command, output.strip()))
+    return found
+
+
+ALL = [(document.name, *exchange) for document in DOCUMENTS for exchange in exchanges(document)]
+
+
+@pytest.mark.parametrize(("name", "command", "output"), [each for each in ALL if not MAKE.match(each[1])])
+def test_a_command_of_the_documents_prints_what_they_say(
+    running: Running, name: str, command: str, output: str, tmp_path: Path
+) -> None:
+    here = command.replace("http://127.0.0.1:8080", running.url).replace("http://127.0.0.1:8001", running.dynamodb_url)
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    ran = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", here], cwd=ROOT, env=environment, text=True, capture_output=True, timeout=60
+    )
+    assert ran.returncode == 0, ran.stderr
+    printed = ran.stdout.strip().replace(running.url, "http://127.0.0.1:8080")
+    pattern = r".*?".join(re.escape(part) for part in re.split(r"\.\.\.", output))
+    assert re.fullmatch(pattern, printed, re.DOTALL), f"{name}: {command}\nprinted:\n{printed}\nexpected:\n{output}"
+
+
+def test_the_make_words_of_the_documents_exist() -> None:
+    words = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    used = {word for document in DOCUMENTS for word in re.findall(r"`make ([a-z-]+)", document.read_text())}
+    assert used <= words
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_the_files_that_a_document_links_to_exist(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text())
+    missing = [link for link in links if not (document.parent / link).exists()]
+    assert missing == []
+
+
+def test_the_readme_stays_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
