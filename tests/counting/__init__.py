@@ -1,0 +1,1 @@
+"""Tests of counting: the stream, the rebuild, the audit, the redrive."""

@@ -1,0 +1,441 @@
+"""Any history of sessions, with repeats, crashes, conflicts and rebuilds in it, ends in exact counts and pages.
+
+A shard of the stream is a log; its consumer holds a position in it, delivers batches from there on in order,
+may fall back to any earlier record, and may set records aside for the redrive. Whatever runs makes its calls
+to DynamoDB through a client at which, between any two calls, anything else may happen: another process runs,
+the call fails before or after it took effect, or the caller dies on the spot.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from typing import Any, cast
+
+import pytest
+from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from ops.audit import audit
+from ops.rebuild import rebuild
+from ops.redrive import redrive
+from sessions import paging, table
+from sessions.buckets import buckets_of
+from sessions.contract import PageRequest
+from sessions.counting import Counting, keys_of, marker_of
+from sessions.paging import Pages
+from tests.counting.memory import Item, Memory, client_error
+from tests.service import load
+
+ORGANIZATIONS = ["org_1", "org_2"]
+AGENTS = [f"agent_{digit * 32}" for digit in "12"]
+TIMES = [
+    "2026-10-31T23:59:59.999999Z",
+    "2026-11-01T00:00:00.000000Z",
+    "2026-11-23T16:41:46.463925Z",
+    "2026-11-23T16:41:46.463926Z",
+    "2026-11-23T16:42:00.000000Z",
+    "2026-11-23T17:00:00.000000Z",
+]
+SESSIONS = [f"session_{number}" for number in range(1, 8)]
+SHARDS = 2
+
+ODD = ["organization_id", "organization_agent", "created_at_id", "another form"]
+"""What an item may lack, or have in a form that no index is listed by."""
+
+
+class Died(Exception):
+    """A process ended between two instructions; nothing in the code under test may catch this."""
+
+
+class Client:
+    """The client of one process: between its calls, and within them, things happen."""
+
+    def __init__(self, memory: Memory, befall: Callable[[str], str]) -> None:
+        self._memory = memory
+        self._befall = befall
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        def call(**parameters: Any) -> Any:
+            fate = self._befall(operation)
+            if fate == "dies before":
+                raise Died
+            if fate == "throttled":
+                raise client_error("ThrottlingException", operation)
+            if fate == "unreachable":
+                raise ConnectTimeoutError(endpoint_url="")
+            if fate in ("TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"):
+                raise client_error("TransactionCanceledException", operation, [fate, "None"])
+            if fate == "unprocessed":
+                return _all_unprocessed(parameters)
+            answer = getattr(self._memory, operation)(**parameters)
+            if fate == "no answer":
+                raise ReadTimeoutError(endpoint_url="")
+            if fate == "no answer but 500":
+                raise client_error("InternalServerError", operation, status=500)
+            if fate == "dies after":
+                raise Died
+            return answer
+
+        return call
+
+
+def _all_unprocessed(parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"Responses": {}, "UnprocessedKeys": parameters["RequestItems"]}
+
+
+FATES = {
+    "batch_get_item": ["dies before", "throttled", "unreachable", "unprocessed", "no answer", "dies after"],
+    "scan": ["dies before"],
+    "transact_write_items": [
+        "dies before",
+        "throttled",
+        "unreachable",
+        "TransactionConflict",
+        "ThrottlingError",
+        "ProvisionedThroughputExceeded",
+        "no answer",
+        "no answer but 500",
+        "dies after",
+    ],
+}
+
+
+class Shard:
+    """A part of the stream: its records, and how far its consumer has come."""
+
+    def __init__(self) -> None:
+        self.records: list[dict[str, Any]] = []
+        self.position = 0
+        self.is_busy = False
+        """One batch of a shard at a time ('Using AWS Lambda with Amazon DynamoDB')."""
+
+
+class Streams:
+    """The streams client, for the redrive."""
+
+    def __init__(self, shards: list[Shard]) -> None:
+        self._shards = shards
+
+    def get_shard_iterator(self, ShardId: str, SequenceNumber: str, **_: str) -> dict[str, Any]:  # noqa: N803
+        return {"ShardIterator": f"{ShardId} {SequenceNumber}"}
+
+    def get_records(self, ShardIterator: str) -> dict[str, Any]:  # noqa: N803
+        shard, start = map(int, ShardIterator.split())
+        records = self._shards[shard].records[start : start + 2]
+        return {"Records": records, "NextShardIterator": f"{shard} {start + 2}"}
+
+
+class Queue:
+    """The queue client, for the redrive; every message is received once in a redrive."""
+
+    def __init__(self, messages: dict[str, str]) -> None:
+        self._messages = messages
+        self._unseen = list(messages)
+
+    def receive_message(self, **_: Any) -> dict[str, Any]:
+        seen, self._unseen = self._unseen[:1], self._unseen[1:]
+        return {"Messages": [{"MessageId": key, "ReceiptHandle": key, "Body": self._messages[key]} for key in seen]}
+
+    def delete_message(self, QueueUrl: str, ReceiptHandle: str) -> None:  # noqa: N803
+        self._messages.pop(ReceiptHandle, None)
+
+
+class Counted(RuleBasedStateMachine):
+    """The service, its writers, its operators, and bad luck."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory = Memory(page=3)
+        self.shards = [Shard() for _ in range(SHARDS)]
+        self.queue: dict[str, str] = {}
+        self.rebuild_is_owed = False
+        self.depth = 0
+        self.luck: Any = None
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setenv("COUNTS_TABLE", "counts")
+        self.patch.setattr(paging, "NEAR", 1)
+        self.patch.setattr(table, "FAR", 1)
+        self.function = load("count_sessions")
+
+    def teardown(self) -> None:
+        try:
+            self.drain()
+            self.everything_is_exact()
+        finally:
+            self.patch.undo()
+
+    # ------------------------------------------------------------------------- what writers do
+
+    @rule(
+        session_id=st.sampled_from(SESSIONS),
+        organization=st.sampled_from(ORGANIZATIONS),
+        agent=st.sampled_from(AGENTS),
+        time=st.sampled_from(TIMES),
+        odd=st.sampled_from([None] * 6 + ODD),
+    )
+    def create(self, session_id: str, organization: str, agent: str, time: str, odd: str | None) -> None:
+        if (session_id,) in self.memory.tables["sessions"]:
+            return
+        fields = {
+            "id": session_id,
+            "organization_id": organization,
+            "agent_id": agent,
+            "status": "idle",
+            "created_at": time,
+            "updated_at": time,
+            "organization_agent": f"{organization}#{agent}",
+            "created_at_id": f"{time}#{session_id}",
+        }
+        if odd == "another form":
+            fields |= {"organization_id": fields["organization_agent"], "organization_agent": organization}
+        elif odd:
+            del fields[odd]
+        item = {name: {"S": value} for name, value in fields.items()}
+        self.memory.put_item("sessions", item)
+        self._record("INSERT", session_id, NewImage=item)
+
+    @rule(session_id=st.sampled_from(SESSIONS))
+    def delete(self, session_id: str) -> None:
+        item = self.memory.tables["sessions"].get((session_id,))
+        if item:
+            self.memory.delete_item("sessions", {"id": item["id"]})
+            self._record("REMOVE", session_id, OldImage=item)
+
+    @rule(session_id=st.sampled_from(SESSIONS))
+    def update(self, session_id: str) -> None:
+        item = self.memory.tables["sessions"].get((session_id,))
+        if item:
+            self.memory.put_item("sessions", item | {"title": {"S": "changed"}})
+            self._record("MODIFY", session_id, OldImage=item, NewImage=item)
+
+    def _record(self, kind: str, session_id: str, **images: Item) -> None:
+        records = self.shards[int(session_id[-1]) % SHARDS].records
+        stream = {"Keys": {"id": {"S": session_id}}, "SequenceNumber": str(len(records)), **images}
+        records.append({"eventName": kind, "dynamodb": stream})
+
+    # ------------------------------------------------------------------------- what the stream does
+
+    @rule(luck=st.data(), shard=st.integers(0, SHARDS - 1), size=st.integers(1, 12), again=st.integers(0, 12))
+    def deliver(self, luck: Any, shard: int, size: int, again: int) -> None:
+        self._with(luck, lambda: self._deliver(self.shards[shard], size, again))
+
+    @rule(shard=st.integers(0, SHARDS - 1), size=st.integers(1, 4))
+    def set_aside(self, shard: int, size: int) -> None:
+        """The retries are used up: Lambda goes on behind the batch, and sends its place to the queue."""
+        log = self.shards[shard]
+        batch = log.records[log.position : log.position + size]
+        if batch and not log.is_busy:
+            log.position += len(batch)
+            ends = [each["dynamodb"]["SequenceNumber"] for each in (batch[0], batch[-1])]
+            info = {"streamArn": "", "shardId": str(shard), "startSequenceNumber": ends[0], "endSequenceNumber": ends[1]}
+            self.queue[f"{shard} {ends} {len(self.queue)}"] = json.dumps({"DDBStreamBatchInfo": info})
+
+    def _deliver(self, shard: Shard, size: int, again: int) -> None:
+        if shard.is_busy or not shard.records:
+            return
+        start = max(0, shard.position - again)
+        batch = shard.records[start : start + size]
+        if not batch:
+            return
+        shard.is_busy, shard.position = True, start
+        self.function.counting = Counting(self._client(), "counts", sleep=lambda _: None)
+        try:
+            with redirect_stdout(io.StringIO()):
+                answer = self.function.handler({"Records": batch}, None)
+        except Died:
+            return
+        finally:
+            shard.is_busy = False
+        failed = [int(each["itemIdentifier"]) for each in answer["batchItemFailures"]]
+        shard.position = min(failed, default=start + len(batch))
+
+    # ------------------------------------------------------------------------- what operators do
+
+    @rule(luck=st.data())
+    def rebuild(self, luck: Any) -> None:
+        self._with(luck, self._rebuild)
+
+    @precondition(lambda self: self.queue)
+    @rule(luck=st.data())
+    def redrive(self, luck: Any) -> None:
+        self._with(luck, self._redrive)
+
+    def _rebuild(self) -> None:
+        try:
+            report = rebuild(self._client(), "sessions", "counts", rate=1e9, workers=1, sleep=lambda _: None)
+        except Died:
+            self.rebuild_is_owed = True
+        else:
+            self.rebuild_is_owed = bool(report.failed)
+
+    def _redrive(self) -> None:
+        sqs, streams = cast(Any, Queue(self.queue)), cast(Any, Streams(self.shards))
+        try:
+            redrive(sqs, streams, self._client(), "", "sessions", "counts", sleep=lambda _: None)
+        except Died:
+            return
+
+    # ------------------------------------------------------------------------- bad luck
+
+    def _with(self, luck: Any, work: Callable[[], None]) -> None:
+        self.luck = luck
+        try:
+            work()
+        finally:
+            self.luck = None
+
+    def _client(self) -> Any:
+        return Client(self.memory, self._befall)
+
+    def _befall(self, operation: str) -> str:
+        """What happens at a call: something else goes first, it fails, or (mostly) nothing."""
+        if self.luck is None:
+            return "fine"
+        draw = self.luck.draw
+        happens = draw(st.integers(0, 9), label=f"at {operation}")
+        if happens in (7, 8) and self.depth < 2:
+            self.depth += 1
+            try:
+                self._something_else(draw)
+            finally:
+                self.depth -= 1
+        if happens == 9:
+            return str(draw(st.sampled_from(FATES[operation])))
+        return "fine"
+
+    def _something_else(self, draw: Any) -> None:
+        match draw(st.sampled_from(["create", "delete", "replace", "deliver", "rebuild", "redrive"])):
+            case "create":
+                self._create_any(draw, draw(st.sampled_from(SESSIONS)))
+            case "delete":
+                self.delete(draw(st.sampled_from(SESSIONS)))
+            case "replace":
+                session_id = draw(st.sampled_from(SESSIONS))
+                self.delete(session_id)
+                self._create_any(draw, session_id)
+            case "deliver":
+                shard = self.shards[draw(st.integers(0, SHARDS - 1))]
+                counting = self.function.counting
+                self._deliver(shard, draw(st.integers(1, 12)), draw(st.integers(0, 6)))
+                self.function.counting = counting
+            case "rebuild":
+                self._rebuild()
+            case "redrive":
+                self._redrive()
+
+    def _create_any(self, draw: Any, session_id: str) -> None:
+        some = [draw(st.sampled_from(each)) for each in (ORGANIZATIONS, AGENTS, TIMES)]
+        self.create(session_id, *some, None)
+
+    # ------------------------------------------------------------------------- what must hold
+
+    @invariant()
+    def every_counter_is_the_number_of_markers_that_say_so(self) -> None:
+        markers = [marker_of(row) for (_, bucket), row in self.memory.tables["counts"].items() if bucket == "S"]
+        assert self._counters() == Counter(row for marker in markers if marker for row in marker.rows)
+
+    @invariant()
+    def a_page_is_shifted_by_no_more_than_what_is_not_counted_yet(self) -> None:
+        for organization in ORGANIZATIONS:
+            for agent in (None, *AGENTS):
+                self._check_pages(organization, agent, limits=(2,))
+
+    def drain(self) -> None:
+        """Bad luck has an end: the stream is delivered, the queue worked off, a rebuild that died run again."""
+        for shard in self.shards:
+            while shard.position < len(shard.records):
+                self._deliver(shard, size=5, again=0)
+        self._redrive()
+        if self.rebuild_is_owed:
+            self._rebuild()
+        assert not self.queue
+        assert not self.rebuild_is_owed
+
+    def everything_is_exact(self) -> None:
+        items = self.memory.tables["sessions"]
+        keys = {session_id: keys_of(session_id, item) for (session_id,), item in items.items()}
+        markers = {
+            scope.removeprefix("session#"): marker_of(row)
+            for (scope, bucket), row in self.memory.tables["counts"].items()
+            if bucket == "S"
+        }
+        assert markers == {session_id: each for session_id, each in keys.items() if each}
+        assert self._counters() == self._actual()
+        assert audit(self._client(), "sessions", "counts", sleep=lambda _: None).is_clean
+        for organization in ORGANIZATIONS:
+            for agent in (None, *AGENTS):
+                assert self._check_pages(organization, agent, limits=(1, 2, 3, 100)) == 0
+
+    def _counters(self) -> Counter[tuple[str, str]]:
+        rows = {key: int(row["count"]["N"]) for key, row in self.memory.tables["counts"].items() if key[1] != "S"}
+        return Counter({key: number for key, number in rows.items() if number})
+
+    def _actual(self) -> Counter[tuple[str, str]]:
+        """The counters as the indexes have them, in other words than the code's."""
+        actual: Counter[tuple[str, str]] = Counter()
+        for item in self.memory.tables["sessions"].values():
+            for partition_key, has_agent in (("organization_id", False), ("organization_agent", True)):
+                if partition_key in item and "created_at_id" in item:
+                    scope = item[partition_key]["S"]
+                    if ("#" in scope) == has_agent:
+                        actual.update((scope, bucket) for bucket in buckets_of(item["created_at_id"]["S"]))
+        return actual
+
+    def _check_pages(self, organization: str, agent: str | None, limits: tuple[int, ...]) -> int:
+        """Compares every page of a listing with the sorted list; returns how many entries are not counted right."""
+        index, scope = ("organization_agent", f"{organization}#{agent}") if agent else ("organization_id", organization)
+        actual = {
+            item["created_at_id"]["S"]
+            for item in self.memory.tables["sessions"].values()
+            if item.get(index) == {"S": scope} and "created_at_id" in item
+        }
+        counted = [
+            row["created_at_id"]["S"]
+            for (_, bucket), row in self.memory.tables["counts"].items()
+            if bucket == "S" and row.get(index) == {"S": scope}
+        ]
+        uncounted = len(actual.symmetric_difference(counted))
+        entries = sorted(actual, reverse=True)
+        pages = Pages(cast(Any, self.memory), "sessions", "counts")
+        for limit in limits:
+            for offset in range(len(entries) + 2):
+                listed = pages.page(organization, PageRequest(agent, offset, limit))
+                broken = [each.id for each in listed.broken]
+                got = [f"{each.created_at}#{each.id}" for each in listed.page.data]
+                total = listed.page.total
+                if uncounted == 0:
+                    wanted = entries[offset : offset + limit]
+                    assert [*got, *broken] if broken else got == wanted
+                    assert len(got) + len(broken) == len(wanted)
+                    assert total == len(entries)
+                if got and not broken:
+                    start = entries.index(got[0])
+                    assert got == entries[start : start + len(got)]
+                    assert abs(start - offset) <= uncounted
+                if got or broken:
+                    assert total >= offset + len(got) + len(broken)
+                else:
+                    assert total <= offset
+                    assert len(entries) <= offset + uncounted
+        return uncounted
+
+
+class Start(Counted):
+    """Begins with some sessions that were counted, as a service at work has."""
+
+    @initialize(luck=st.data(), count=st.integers(0, len(SESSIONS)))
+    def begin(self, luck: Any, count: int) -> None:
+        for session_id in SESSIONS[:count]:
+            self._create_any(luck.draw, session_id)
+        if luck.draw(st.booleans()):
+            self.drain()
+
+
+TestCounting = Start.TestCase
+TestCounting.settings = settings(settings(), max_examples=settings().max_examples * 4, stateful_step_count=30)
