@@ -233,7 +233,12 @@ class Counted(RuleBasedStateMachine):
         if batch and not log.is_busy:
             log.position += len(batch)
             ends = [each["dynamodb"]["SequenceNumber"] for each in (batch[0], batch[-1])]
-            info = {"streamArn": "", "shardId": str(shard), "startSequenceNumber": ends[0], "endSequenceNumber": ends[1]}
+            info = {
+                "streamArn": "",
+                "shardId": str(shard),
+                "startSequenceNumber": ends[0],
+                "endSequenceNumber": ends[1],
+            }
             self.queue[f"{shard} {ends} {len(self.queue)}"] = json.dumps({"DDBStreamBatchInfo": info})
 
     def _deliver(self, shard: Shard, size: int, again: int) -> None:
