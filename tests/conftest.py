@@ -16,7 +16,7 @@ from tests.service import Service
 
 Lines = Callable[[], list[dict[str, Any]]]
 
-settings.register_profile("desk", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("desk", max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("large", settings.get_profile("desk"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "desk"))
 

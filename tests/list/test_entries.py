@@ -21,7 +21,7 @@ COMPLETE = session(
     capabilities=[
         {"ref": "web"},
         {"ref": "empty", "config": None},
-        {"ref": "deep", "config": {"a": [1, -2.5, True, None, {"": ""}], "b": [], "c": {}}},
+        {"ref": "deep", "config": {"a": [1, -2.5, True, None, {"k": ""}], "b": [], "c": {}}},
         {"ref": "exact", "config": [10**37 + 1, -(10**38) + 1, 0, 9007199254740993]},
         {"ref": "text", "config": "text"},
         {"ref": "no", "config": False},

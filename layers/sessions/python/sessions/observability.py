@@ -19,7 +19,7 @@ SERVICE: Final = "list_sessions"
 OURS: Final = (PageTooLarge, Unavailable)
 """Exceptions of ours that are faults of the service; all others blame the caller."""
 
-logger = Logger(service=SERVICE, level="INFO")
+logger = Logger(service=SERVICE, level="INFO", serialize_stacktrace=False)
 
 
 class Observed:
