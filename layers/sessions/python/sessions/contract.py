@@ -121,7 +121,9 @@ class Page(_Model):
     """Some entries of the list, newest first, and how many there are in all."""
 
     data: list[Session]
-    total: int = Field(ge=0, description="How many entries match, across all pages.")
+    total: int = Field(
+        ge=0, description="How many entries match, across all pages.", json_schema_extra={"format": "int32"}
+    )
     offset: Int32 = Field(description="How many entries were skipped.")
     limit: Int32 = Field(description="How many entries were returned at most.")
 
