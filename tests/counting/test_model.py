@@ -12,6 +12,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from contextlib import redirect_stdout
 from typing import Any, cast
 
@@ -21,8 +22,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+import ops.rebuild
 from ops.audit import audit
-from ops.rebuild import rebuild
 from ops.redrive import redrive
 from sessions import paging, table
 from sessions.buckets import buckets_of
@@ -30,7 +31,7 @@ from sessions.contract import PageRequest
 from sessions.counting import Counting, keys_of, marker_of
 from sessions.paging import Pages
 from tests.counting.memory import Item, Memory, client_error
-from tests.service import load
+from tests.service import container
 
 ORGANIZATIONS = ["org_1", "org_2"]
 AGENTS = [f"agent_{digit * 32}" for digit in "12"]
@@ -146,6 +147,18 @@ class Queue:
         self._messages.pop(ReceiptHandle, None)
 
 
+class SameThread(Executor):
+    """Runs what is submitted at once, and dies with it; Hypothesis decides what happens in one thread only."""
+
+    def __init__(self, _workers: int) -> None:
+        pass
+
+    def submit(self, work: Any, *arguments: Any, **named: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(work(*arguments, **named))
+        return done
+
+
 class Counted(RuleBasedStateMachine):
     """The service, its writers, its operators, and bad luck."""
 
@@ -158,10 +171,11 @@ class Counted(RuleBasedStateMachine):
         self.depth = 0
         self.luck: Any = None
         self.patch = pytest.MonkeyPatch()
-        self.patch.setenv("COUNTS_TABLE", "counts")
+        self.patch.setattr(ops.rebuild, "ThreadPoolExecutor", SameThread)
         self.patch.setattr(paging, "NEAR", 1)
         self.patch.setattr(table, "FAR", 1)
-        self.function = load("count_sessions")
+        self.function = container("count_sessions")
+        self.patch.setattr(self.function, "counting", None)
 
     def teardown(self) -> None:
         try:
@@ -273,7 +287,7 @@ class Counted(RuleBasedStateMachine):
 
     def _rebuild(self) -> None:
         try:
-            report = rebuild(self._client(), "sessions", "counts", rate=1e9, workers=1, sleep=lambda _: None)
+            report = ops.rebuild.rebuild(self._client(), "sessions", "counts", rate=1e9, workers=1, sleep=lambda _: None)
         except Died:
             self.rebuild_is_owed = True
         else:
