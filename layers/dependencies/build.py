@@ -1,0 +1,160 @@
+"""Builds the layer of third-party packages: locked wheels for the runtime, less what no function ever reads.
+
+Usage: build.py FOLDER ARCHITECTURE, on the very Python that the runtime has, as bytecode depends on it.
+"""
+
+from __future__ import annotations
+
+import compileall
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from py_compile import PycInvalidationMode
+from typing import Any, Final
+
+RUNTIME: Final = (3, 13)
+IN_LAMBDA: Final = "/opt/python"
+
+PLATFORMS: Final = {
+    # Amazon Linux 2023, which the runtime stands on, has glibc 2.34.
+    "x86_64": ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64", "manylinux_2_34_x86_64"),
+    "arm64": ("manylinux2014_aarch64", "manylinux_2_17_aarch64", "manylinux_2_28_aarch64", "manylinux_2_34_aarch64"),
+}
+
+SERVICE: Final = "dynamodb"
+OPERATIONS: Final = (
+    "BatchGetItem",
+    "BatchWriteItem",
+    "DeleteItem",
+    "GetItem",
+    "PutItem",
+    "Query",
+    "Scan",
+    "TransactGetItems",
+    "TransactWriteItems",
+    "UpdateItem",
+)
+"""Operations on items; tables are made by the template."""
+
+
+def main() -> None:
+    if sys.version_info[:2] != RUNTIME:
+        sys.exit(f"The layer needs Python {RUNTIME[0]}.{RUNTIME[1]}, this is {sys.version.split()[0]}; PYTHON=... chooses.")
+    folder, architecture = Path(sys.argv[1]), sys.argv[2]
+    if architecture not in PLATFORMS:
+        sys.exit(f"ARCHITECTURE is one of {', '.join(PLATFORMS)}, not {architecture!r}.")
+    install(folder, PLATFORMS[architecture])
+    trim(folder)
+    compile_all(folder)
+
+
+def install(folder: Path, platforms: tuple[str, ...]) -> None:
+    """The locked wheels, whatever machine this is."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--target", str(folder)]
+    wheels = ["--no-deps", "--only-binary=:all:", "--implementation=cp", "--python-version=3.13"]
+    wheels += [f"--platform={platform}" for platform in platforms]
+    lock = ["--no-compile", "--require-hashes", "--requirement", str(Path(__file__).with_name("requirements.txt"))]
+    subprocess.run([*pip, *wheels, *lock], check=True)
+
+
+def trim(folder: Path) -> None:
+    """Removes what no function reads."""
+    for pattern in ("bin", "**/*.pyi", "**/py.typed", "**/tests"):
+        for found in list(folder.glob(pattern)):
+            remove(found)
+    for info in folder.glob("*.dist-info"):
+        for entry in info.iterdir():
+            if not entry.name.startswith(("METADATA", "LICENSE", "licenses", "NOTICE")):
+                remove(entry)
+    trim_botocore(folder / "botocore" / "data")
+
+
+def remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def trim_botocore(data: Path) -> None:
+    """Leaves the model of one service, without its documentation, and the regions of all partitions."""
+    for entry in list(data.iterdir()):
+        if entry.is_dir() and entry.name != SERVICE:
+            shutil.rmtree(entry)
+    newest = max(path for path in (data / SERVICE).iterdir())
+    for version in (data / SERVICE).iterdir():
+        if version != newest:
+            shutil.rmtree(version)
+    model = load(newest / "service-2.json.gz")
+    rules = load(newest / "endpoint-rule-set-1.json.gz")
+    endpoints = load(data / "endpoints.json")
+    shutil.rmtree(newest)
+    newest.mkdir()
+    dump(newest / "service-2.json", trimmed_model(model))
+    dump(newest / "endpoint-rule-set-1.json", undocumented(rules))
+    for partition in endpoints["partitions"]:
+        partition["services"] = {name: s for name, s in partition["services"].items() if name == SERVICE}
+    dump(data / "endpoints.json", endpoints)
+
+
+def trimmed_model(model: dict[str, Any]) -> dict[str, Any]:
+    """The model of the operations on items and of the shapes that they reach."""
+    operations = {name: model["operations"][name] for name in OPERATIONS}
+    reached: set[str] = set()
+    pending = [json.dumps(operations)]
+    while pending:
+        text = json.loads(pending.pop())
+        for name in references(text) - reached:
+            reached.add(name)
+            pending.append(json.dumps(model["shapes"][name]))
+    shapes = {name: shape for name, shape in model["shapes"].items() if name in reached}
+    trimmed: dict[str, Any] = undocumented(model | {"operations": operations, "shapes": shapes})
+    return trimmed
+
+
+def references(part: Any) -> set[str]:
+    """The names of the shapes that a part of a model refers to."""
+    if isinstance(part, list):
+        return set().union(*map(references, part))
+    if not isinstance(part, dict):
+        return set()
+    here = {part["shape"]} if isinstance(part.get("shape"), str) else set()
+    return here.union(*map(references, part.values()))
+
+
+def undocumented(part: Any) -> Any:
+    """Without the texts of `documentation`; a member of that name would be a dict."""
+    if isinstance(part, list):
+        return [undocumented(inner) for inner in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        name: undocumented(inner)
+        for name, inner in part.items()
+        if not (name == "documentation" and isinstance(inner, str))
+    }
+
+
+def load(path: Path) -> Any:
+    data = path.read_bytes()
+    return json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+
+
+def dump(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
+
+
+def compile_all(folder: Path) -> None:
+    """Bytecode that is never checked against its source: Lambda's file system is read-only and files have one date."""
+    compiled = compileall.compile_dir(
+        folder, quiet=1, stripdir=str(folder), prependdir=IN_LAMBDA, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
+    )
+    if not compiled:
+        sys.exit("Some modules do not compile.")
+
+
+if __name__ == "__main__":
+    main()
