@@ -1,0 +1,158 @@
+"""What CloudFormation would create from `template.yaml`: expanded as the SAM transform does, with parameters resolved."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
+
+ROOT = Path(__file__).parent.parent.parent
+TEXT = (ROOT / "template.yaml").read_text()
+
+PSEUDO = {
+    "AWS::AccountId": "123456789012",
+    "AWS::Partition": "aws",
+    "AWS::Region": "eu-west-1",
+    "AWS::StackName": "sessions-test",
+    "AWS::URLSuffix": "amazonaws.com",
+}
+ANOTHER = {
+    "AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:alarms",
+    "Architecture": "arm64",
+    "AuthorizerCacheSeconds": "0",
+    "CorsOrigins": "https://a.example,https://b.example",
+    "DeletionProtection": "yes",
+    "Environment": "production",
+    "GatewayAccountRole": "no",
+    "LogRetentionDays": "7",
+    "Monitoring": "no",
+    "SnapStart": "yes",
+    "ThrottlingBurst": "9",
+    "ThrottlingRate": "7",
+}
+"""A value of every parameter that is not its default."""
+
+ABSENT = object()
+"""What `!Ref AWS::NoValue` leaves behind."""
+
+
+class NoManagedPolicies:
+    """Stands for the list of managed policies that SAM would ask IAM for; the template uses none by name."""
+
+    def load(self) -> dict[str, str]:
+        return {}
+
+
+class Stack:
+    """Resources by logical id, with references as texts: `Name` for a Ref, `Name.Attribute` for a GetAtt."""
+
+    def __init__(self, expanded: dict[str, Any], parameters: dict[str, str]) -> None:
+        self._conditions = expanded["Conditions"]
+        self._values = PSEUDO | parameters
+        self._logical_ids = set(expanded["Resources"])
+        self.resources = {
+            name: self._resolved(resource)
+            for name, resource in expanded["Resources"].items()
+            if "Condition" not in resource or self._holds(resource["Condition"])
+        }
+        self.outputs = {name: self._resolved(output) for name, output in expanded["Outputs"].items()}
+
+    def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Properties of every resource of a type."""
+        return {name: each["Properties"] for name, each in self.resources.items() if each["Type"] == kind}
+
+    def properties(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.resources[name]["Properties"]
+        return found
+
+    def versions(self) -> dict[str, tuple[str, str]]:
+        """The version that each function's alias points to: a logical id or a description that changes is a new one."""
+        names = {
+            alias["FunctionName"]: alias["FunctionVersion"].removesuffix(".Version")
+            for alias in self.of_type("AWS::Lambda::Alias").values()
+        }
+        return {function: (name, self.properties(name)["Description"]) for function, name in names.items()}
+
+    def _holds(self, condition: str) -> bool:
+        return self._truth(self._conditions[condition])
+
+    def _truth(self, node: dict[str, Any]) -> bool:
+        [(function, argument)] = node.items()
+        if function == "Fn::Not":
+            return not self._truth(argument[0])
+        assert function == "Fn::Equals"
+        one, other = (self._resolved(each) for each in argument)
+        return bool(one == other)
+
+    def _resolved(self, node: Any) -> Any:
+        if isinstance(node, list):
+            return [each for each in map(self._resolved, node) if each is not ABSENT]
+        if not isinstance(node, dict):
+            return node
+        if len(node) == 1:
+            [(function, argument)] = node.items()
+            if function == "Ref":
+                return self._reference(argument)
+            if function == "Fn::GetAtt":
+                return ".".join(argument) if isinstance(argument, list) else argument
+            if function == "Fn::If":
+                return self._resolved(argument[1] if self._holds(argument[0]) else argument[2])
+            if function == "Fn::Sub":
+                return self._substituted(argument)
+            assert not function.startswith("Fn::"), f"{function} is not known here"
+        values = {key: self._resolved(value) for key, value in node.items()}
+        return {key: value for key, value in values.items() if value is not ABSENT}
+
+    def _reference(self, name: str) -> Any:
+        if name == "AWS::NoValue":
+            return ABSENT
+        if name in self._values:
+            return self._values[name]
+        assert name in self._logical_ids, f"{name} is neither a parameter nor a resource"
+        return name
+
+    def _substituted(self, argument: str | list[Any]) -> str:
+        text, own = (argument, {}) if isinstance(argument, str) else argument
+        names = {key: self._resolved(value) for key, value in own.items()} | self._values
+        for name, value in names.items():
+            text = text.replace("${" + name + "}", str(value))
+        return re.sub(r"\$\{([\w.]+)\}", r"\1", text)
+
+
+def stack(*, code: dict[str, str] | None = None, **parameters: str) -> Stack:
+    """The stack with these parameters; `code` says what was uploaded for a function or layer."""
+    return _stack(json.dumps(code or {}, sort_keys=True), json.dumps(parameters, sort_keys=True))
+
+
+@cache
+def _stack(code: str, parameters: str) -> Stack:
+    template = yaml_parse(TEXT)
+    uploaded = json.loads(code)
+    for name, resource in template["Resources"].items():
+        for key in ("CodeUri", "ContentUri"):
+            if key in resource["Properties"]:
+                resource["Properties"][key] = f"s3://bucket/{uploaded.get(name, name)}"
+    defaults = {name: each["Default"] for name, each in template["Parameters"].items() if "Default" in each}
+    values = {name: str(value) for name, value in (defaults | json.loads(parameters)).items()}
+    assert set(values) == set(template["Parameters"])
+    return Stack(transform(template, dict(values), NoManagedPolicies()), values)
+
+
+def statements(role: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Every action that a role's own policies allow, with its resource."""
+    for policy in role.get("Policies", []):
+        for statement in policy["PolicyDocument"]["Statement"]:
+            assert statement["Effect"] == "Allow"
+            for action in _listed(statement["Action"]):
+                for resource in _listed(statement["Resource"]):
+                    yield action, resource
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

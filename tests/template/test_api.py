@@ -1,0 +1,151 @@
+"""The API: who is asked for a key, what is routed where, and what the access log may say."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from sessions.http import cors_config
+from tests.template.stack import ANOTHER, Stack, stack
+
+ALIAS = "ListSessionsFunction.Arn:live"
+ANY = "x-amazon-apigateway-any-method"
+
+# Variables that hold ids, numbers and words of the gateway ('Variables for access logging for API Gateway').
+# Left out on purpose: error.message, error.messageString, authorizer.error, authorize.error, integration.error
+# and integrationErrorMessage, which can repeat a header; path and requestOverride, which repeat the request.
+LOGGED = {
+    "requestId",
+    "requestTime",
+    "authorizer.principalId",
+    "httpMethod",
+    "resourcePath",
+    "status",
+    "error.responseType",
+    "responseLatency",
+    "responseLength",
+    "integration.status",
+    "integration.integrationStatus",
+    "integration.latency",
+    "authorizer.status",
+    "authorizer.latency",
+    "xrayTraceId",
+}
+
+
+def body_of(found: Stack) -> dict[str, Any]:
+    made: dict[str, Any] = found.properties("Api")["Body"]
+    return made
+
+
+def deployment_of(found: Stack) -> str:
+    [name] = found.of_type("AWS::ApiGateway::Deployment")
+    return name
+
+
+def body() -> dict[str, Any]:
+    return body_of(stack())
+
+
+def methods() -> dict[str, dict[str, Any]]:
+    return {f"{name} {path}": method for path, each in body()["paths"].items() for name, method in each.items()}
+
+
+def stage() -> dict[str, Any]:
+    [found] = stack().of_type("AWS::ApiGateway::Stage").values()
+    return found
+
+
+def test_the_list_alone_asks_for_a_key() -> None:
+    asks = {name for name, method in methods().items() if method["security"]}
+    assert asks == {"get /v1/sessions"}
+    assert methods()["get /v1/sessions"]["security"] == [{"ApiKey": []}]
+
+
+def test_every_path_and_method_has_a_route_so_that_the_gateway_answers_none_itself() -> None:
+    # What ANY stands for; the list spells it out, because `sam local` joins GET and ANY of one path.
+    others = {"delete", "get", "head", "options", "patch", "post", "put"}
+    routed = {f"{name} /v1/sessions" for name in others} | {f"{ANY} /", f"{ANY} /{{proxy+}}"}
+    assert set(methods()) == routed
+
+
+def test_every_route_calls_the_alias_of_the_list() -> None:
+    uris = {method["x-amazon-apigateway-integration"]["uri"] for method in methods().values()}
+    assert uris == {f"arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/{ALIAS}/invocations"}
+
+
+def test_the_authorizer_is_called_by_its_alias_for_the_authorization_header() -> None:
+    [(name, scheme)] = body()["components"]["securitySchemes"].items()
+    assert name == "ApiKey"
+    authorizer = scheme["x-amazon-apigateway-authorizer"]
+    assert authorizer["type"] == "request"
+    assert authorizer["identitySource"] == "method.request.header.Authorization"
+    assert str(authorizer["authorizerResultTtlInSeconds"]) == "60"
+    assert authorizer["authorizerUri"].endswith("/functions/AuthorizeFunction.Arn:live/invocations")
+
+
+def test_the_gateway_may_call_both_aliases_and_nobody_else_may() -> None:
+    permissions = stack().of_type("AWS::Lambda::Permission").values()
+    arn = "arn:aws:execute-api:eu-west-1:123456789012:Api/"
+    assert sorted((each["FunctionName"], each["Principal"], each["SourceArn"]) for each in permissions) == [
+        ("AuthorizeFunctionAliaslive", "apigateway.amazonaws.com", arn + "authorizers/*"),
+        ("ListSessionsFunctionAliaslive", "apigateway.amazonaws.com", arn + "*"),
+    ]
+
+
+def test_the_access_log_is_json_of_ids_and_numbers_alone() -> None:
+    log = stage()["AccessLogSetting"]
+    assert log["DestinationArn"] == "ApiLogs.Arn"
+    line = json.loads(log["Format"])
+    variables = [re.fullmatch(r"\$context\.([\w.]+)", value) for value in line.values()]
+    assert {each[1] for each in variables if each} == LOGGED
+    assert len(line) == len(LOGGED)
+    assert line["request_id"] == "$context.requestId"
+    assert line["organization_id"] == "$context.authorizer.principalId"
+
+
+def test_the_stage_traces_measures_and_throttles_and_writes_no_execution_log() -> None:
+    stack_ = stack(ThrottlingRate="7", ThrottlingBurst="9")
+    [found] = stack_.of_type("AWS::ApiGateway::Stage").values()
+    assert found["StageName"] == "live"
+    assert found["TracingEnabled"] is True
+    assert found["MethodSettings"] == [
+        {
+            "ResourcePath": "/*",
+            "HttpMethod": "*",
+            "MetricsEnabled": True,
+            "LoggingLevel": "OFF",
+            "DataTraceEnabled": False,
+            "ThrottlingRateLimit": "7",
+            "ThrottlingBurstLimit": "9",
+        }
+    ]
+    api = stack_.properties("Api")
+    assert api["MinimumCompressionSize"] == 1024
+    assert api["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
+
+
+@pytest.mark.parametrize("parameter", sorted(ANOTHER))
+def test_a_parameter_that_the_api_holds_deploys_it_anew(parameter: str) -> None:
+    # A stage serves the snapshot of its deployment, whatever has changed in the API since.
+    before, after = stack(), stack(**{parameter: ANOTHER[parameter]})
+    assert (body_of(before) != body_of(after)) == (deployment_of(before) != deployment_of(after))
+
+
+def test_the_time_that_a_key_is_remembered_is_held_by_the_api() -> None:
+    assert body_of(stack()) != body_of(stack(AuthorizerCacheSeconds="0"))
+
+
+def test_the_access_log_waits_for_the_role_of_the_account_where_the_stack_gives_it() -> None:
+    given, left = stack(GatewayAccountRole="yes"), stack(GatewayAccountRole="no")
+    assert given.resources["ApiLogs"]["Metadata"]["WritableBy"] == "GatewayAccount"
+    assert given.properties("GatewayAccount") == {"CloudWatchRoleArn": "GatewayAccountLogsRole.Arn"}
+    assert not {"GatewayAccount", "GatewayAccountLogsRole"} & set(left.resources)
+
+
+@pytest.mark.parametrize("origins", ["https://a.example", "https://a.example, https://b.example:8443"])
+def test_the_function_gets_the_origins_that_browsers_may_call_from(origins: str) -> None:
+    environment = stack(CorsOrigins=origins).properties("ListSessionsFunction")["Environment"]["Variables"]
+    assert environment["CORS_ORIGINS"] == origins
+    assert cors_config(environment["CORS_ORIGINS"]) is not None

@@ -1,0 +1,162 @@
+"""The functions: their environment, their versions, how they are deployed, and how the stream reaches them."""
+
+from typing import Any
+
+import pytest
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+
+from sessions.settings import AuthorizeSettings, CountSettings, ListSettings
+from tests.template.stack import ANOTHER, ROOT, TEXT, Stack, stack
+
+SETTINGS = {
+    "ListSessionsFunction": ListSettings,
+    "AuthorizeFunction": AuthorizeSettings,
+    "CountSessionsFunction": CountSettings,
+}
+FUNCTIONS = sorted(SETTINGS)
+LAYERS = ["DependenciesLayer", "SessionsLayer"]
+ENGINE = {"AWS_ENDPOINT_URL_DYNAMODB": ""}
+
+
+def environment(name: str) -> dict[str, str]:
+    found: dict[str, str] = stack().properties(name)["Environment"]["Variables"]
+    return found
+
+
+def changed(one: Stack, other: Stack) -> set[str]:
+    """Functions whose alias points to another version."""
+    before, after = one.versions(), other.versions()
+    assert set(before) == set(after) == set(FUNCTIONS)
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_gets_the_variables_that_its_settings_name_and_no_other(name: str) -> None:
+    assert set(environment(name)) - set(ENGINE) == {field.upper() for field in SETTINGS[name]._fields}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_on_aws_a_function_reads_the_dynamodb_of_its_region(name: str) -> None:
+    assert environment(name).items() >= ENGINE.items()
+
+
+def test_the_variables_name_the_tables_of_the_stack() -> None:
+    assert environment("ListSessionsFunction") == ENGINE | {
+        "SESSIONS_TABLE": "SessionsTable",
+        "COUNTS_TABLE": "CountsTable",
+        "CORS_ORIGINS": "",
+    }
+    assert environment("AuthorizeFunction") == ENGINE | {"API_KEYS_TABLE": "ApiKeysTable"}
+    assert environment("CountSessionsFunction") == ENGINE | {"COUNTS_TABLE": "CountsTable"}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_runs_its_folder_with_both_layers_traced_and_logged(name: str) -> None:
+    function = stack(Architecture="arm64").properties(name)
+    assert function["Runtime"] == "python3.13"
+    assert function["Architectures"] == ["arm64"]
+    assert function["Handler"] == "app.handler"
+    assert function["TracingConfig"] == {"Mode": "Active"}
+    assert function["LoggingConfig"] == {"LogGroup": name.removesuffix("Function") + "Logs"}
+    assert [layer.startswith(("SessionsLayer", "DependenciesLayer")) for layer in function["Layers"]] == [True, True]
+
+
+@pytest.mark.parametrize("name", ["functions/list_sessions", "functions/authorize", "functions/count_sessions"])
+def test_the_code_lies_where_the_template_says(name: str) -> None:
+    assert f"CodeUri: {name}\n" in TEXT
+    assert (ROOT / name / "app.py").is_file()
+
+
+def test_the_same_code_makes_the_same_versions() -> None:
+    assert changed(stack(), stack(code={})) == set()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_changed_function_alone_makes_a_version_of_that_function(name: str) -> None:
+    assert changed(stack(), stack(code={name: "changed"})) == {name}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_changed_layer_alone_makes_a_version_of_every_function(name: str) -> None:
+    assert changed(stack(), stack(code={name: "changed"})) == set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("parameter", sorted(ANOTHER))
+def test_a_parameter_that_a_function_gets_makes_a_version_and_no_other_does(parameter: str) -> None:
+    # An alias keeps the configuration of its version, and Lambda refuses a version that changes nothing.
+    before, after = stack(), stack(**{parameter: ANOTHER[parameter]})
+    getting = {name for name in FUNCTIONS if before.properties(name) != after.properties(name)}
+    assert changed(before, after) == getting
+
+
+def test_browsers_origins_the_processor_and_snapshots_are_parameters_that_functions_get() -> None:
+    assert changed(stack(), stack(CorsOrigins=ANOTHER["CorsOrigins"])) == {"ListSessionsFunction"}
+    assert changed(stack(), stack(Architecture="arm64")) == set(FUNCTIONS)
+    assert changed(stack(), stack(SnapStart="yes")) == {"ListSessionsFunction", "AuthorizeFunction"}
+
+
+def test_a_description_of_a_version_fits_and_replaces_it() -> None:
+    origins = "https://" + "a" * 192
+    [version] = [
+        each
+        for each in stack(CorsOrigins=origins).of_type("AWS::Lambda::Version").values()
+        if each["FunctionName"] == "ListSessionsFunction"
+    ]
+    assert version["Description"] == f"x86_64, snapshot no, origins {origins}"
+    assert len(version["Description"]) <= 256
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("eu-west-1", "AWS::Lambda::Version").schema
+    assert "/properties/Description" in schema["createOnlyProperties"]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize(
+    ("environment_", "kind"), [("development", "LambdaAllAtOnce"), ("production", "LambdaCanary10Percent5Minutes")]
+)
+def test_a_version_is_shipped_by_canary_in_production_and_rolled_back_by_alarms(
+    name: str, environment_: str, kind: str
+) -> None:
+    found = stack(Environment=environment_, Monitoring="no")
+    group = found.properties(f"{name}DeploymentGroup")
+    assert group["DeploymentConfigName"] == f"CodeDeployDefault.{kind}"
+    assert group["ServiceRoleArn"] == "DeploymentRole.Arn"
+    assert group["AutoRollbackConfiguration"]["Enabled"] is True
+    assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
+    alarms = [each["Name"] for each in group["AlarmConfiguration"]["Alarms"]]
+    assert alarms
+    assert set(alarms) <= set(found.of_type("AWS::CloudWatch::Alarm"))
+    update = found.resources[f"{name}Aliaslive"]["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
+    assert update["DeploymentGroupName"] == f"{name}DeploymentGroup"
+
+
+@pytest.mark.parametrize(("wish", "applied"), [("yes", "PublishedVersions"), ("no", "None")])
+def test_the_functions_that_callers_wait_for_start_from_a_snapshot_when_wished(wish: str, applied: str) -> None:
+    found = stack(SnapStart=wish)
+    starts = {name: found.properties(name).get("SnapStart", {}).get("ApplyOn") for name in FUNCTIONS}
+    assert starts == {
+        "ListSessionsFunction": applied,
+        "AuthorizeFunction": applied,
+        "CountSessionsFunction": None,
+    }
+
+
+def test_the_stream_is_delivered_to_the_alias_until_it_is_counted_or_named_in_the_queue() -> None:
+    [mapping] = stack().of_type("AWS::Lambda::EventSourceMapping").values()
+    expected: dict[str, Any] = {
+        "EventSourceArn": "SessionsTable.StreamArn",
+        "FunctionName": "CountSessionsFunctionAliaslive",
+        "StartingPosition": "TRIM_HORIZON",
+        "BatchSize": 100,
+        "MaximumBatchingWindowInSeconds": 0,
+        "BisectBatchOnFunctionError": True,
+        "MaximumRetryAttempts": 20,
+        "MaximumRecordAgeInSeconds": 21600,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "FilterCriteria": {"Filters": [{"Pattern": '{"eventName": ["INSERT", "REMOVE"]}'}]},
+        "DestinationConfig": {"OnFailure": {"Destination": "FailureQueue.Arn"}},
+    }
+    assert mapping == expected
+
+
+def test_no_function_outlives_the_gateways_patience_with_a_caller_waiting() -> None:
+    for name in ("ListSessionsFunction", "AuthorizeFunction"):
+        assert stack().properties(name)["Timeout"] < 29  # 'Amazon API Gateway quotas', integration timeout
