@@ -89,7 +89,8 @@ class Dataset:
     def organizations(self) -> dict[str, Organization]:
         """Every organization, by id."""
         return {
-            path.stem: Organization(path.stem, path.read_text().split()) for path in sorted(self.home.glob("org_*.keys"))
+            path.stem: Organization(path.stem, path.read_text().split())
+            for path in sorted(self.home.glob("org_*.keys"))
         }
 
     def make(self) -> None:

@@ -4,6 +4,8 @@ moto runs in this process and slows down with the size of a table; measured agai
 implementation would seem to grow. Only the benchmarks need this engine, and only it needs Node, for npm.
 """
 
+import importlib.util
+import io
 import json
 import os
 import platform
@@ -12,14 +14,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from sessions import dynamodb
+from sessions.contract import PageRequest
 
 VERSION: Final = "1.2.1"
 PACKAGE: Final = "@dynoxide/linux-x64"
@@ -100,6 +103,35 @@ def import_export(source: Path, database: Path) -> None:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
         sys.exit(f"The engine refused the data set:\n{done.stdout}")
+
+
+def handler(function: str) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+    """The handler of a function, loaded as a cold start does, on the engine that runs."""
+    os.environ.update(SESSIONS_TABLE=SESSIONS_TABLE, COUNTS_TABLE=COUNTS_TABLE, CORS_ORIGINS="")
+    spec = importlib.util.spec_from_file_location(f"{function}_app", ROOT / "functions" / function / "app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with redirect_stdout(io.StringIO()):  # the log goes where it went when its handler was made
+        spec.loader.exec_module(module)
+    return module.handler  # type: ignore[no-any-return]
+
+
+def list_event(organization_id: str, request: PageRequest) -> dict[str, Any]:
+    """What the gateway hands to `list_sessions`, as far as it matters there."""
+    given = {name: str(value) for name, value in request._asdict().items() if value is not None}
+    return {
+        "resource": "/v1/sessions",
+        "path": "/v1/sessions",
+        "httpMethod": "GET",
+        "headers": {"Accept": "application/json"},
+        "multiValueHeaders": {"Accept": ["application/json"]},
+        "queryStringParameters": given,
+        "multiValueQueryStringParameters": {name: [value] for name, value in given.items()},
+        "requestContext": {"requestId": "benchmark", "authorizer": {"organization_id": organization_id}},
+        "body": None,
+        "isBase64Encoded": False,
+    }
 
 
 def table_definition(name: str) -> dict[str, Any]:
