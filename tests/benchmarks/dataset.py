@@ -8,13 +8,13 @@ has 10,000 in a single minute. Everything follows from a seed; the database is m
 import hashlib
 import json
 import random
+import re
 import shutil
 from calendar import monthrange
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from sessions.buckets import buckets_of
@@ -145,10 +145,13 @@ def agent_of(key: str) -> str:
     raise AssertionError("the shares add up to 100")
 
 
-WORDS: Final = (
-    "deploy staging rollback invoice refund customer export nightly report index migrate schema parse log retry "
-    "timeout review merge branch release draft summary translate contract policy audit budget forecast latency"
-).split()
+WORDS: Final = tuple(
+    re.findall(
+        r"\w+",
+        """deploy staging rollback invoice refund customer export nightly report index migrate schema parse log retry
+        timeout review merge branch release draft summary translate contract policy audit budget forecast latency""",
+    )
+)
 
 SPREADER: Final = int.from_bytes(hashlib.sha512(b"words").digest() + hashlib.sha512(b"more words").digest(), "big")
 """Makes the few bits in which ids differ show in every word of an entry."""

@@ -325,7 +325,7 @@ def tables_of(
     limits = {"20": [cost for request, cost in pages if request.limit == LIMIT_DEFAULT]}
     limits["1 to 100"] = [cost for _, cost in pages]
     at_random = report.Table(
-        f"Random pages of {measured[-1].place.organization.keys.__len__():,} sessions, each compared with the sorted list",
+        f"Random pages of {len(measured[-1].place.organization.keys):,} sessions, each compared with the sorted list",
         ("limit", "pages", "most trips", "most units", "mean units", "wrong"),
         [
             (
