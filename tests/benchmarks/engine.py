@@ -1,0 +1,166 @@
+"""A native DynamoDB engine for the benchmarks: dynoxide, DynamoDB's API over SQLite in one binary.
+
+moto runs in this process and slows down with the size of a table; measured against it, every
+implementation would seem to grow. Only the benchmarks need this engine, and only it needs Node, for npm.
+"""
+
+import importlib.util
+import io
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from sessions import dynamodb
+from sessions.contract import PageRequest
+
+VERSION: Final = "1.2.1"
+PACKAGE: Final = "@dynoxide/linux-x64"
+
+ROOT: Final = Path(__file__).parents[2]
+BUILD: Final = ROOT / "build"
+STARTUP_SECONDS: Final = 30.0
+
+SESSIONS_TABLE: Final = "sessions"
+COUNTS_TABLE: Final = "counts"
+LOGICAL_IDS: Final = {SESSIONS_TABLE: "SessionsTable", COUNTS_TABLE: "CountsTable"}
+
+
+def binary() -> Path:
+    """The engine's program; the first call installs it below `build/`.
+
+    `DYNOXIDE` names another one, for machines that the npm package is not made for.
+    """
+    if "DYNOXIDE" in os.environ:
+        return Path(os.environ["DYNOXIDE"])
+    home = BUILD / "engine"
+    program = home / "node_modules" / PACKAGE / "dynoxide"
+    if not program.exists():
+        if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+            sys.exit("The benchmarks need dynoxide (github.com/nubo-db/dynoxide); DYNOXIDE=... says where it is.")
+        npm = shutil.which("npm")
+        if npm is None:
+            sys.exit("The benchmarks need Node (nodejs.org): their DynamoDB engine is installed with npm.")
+        home.mkdir(parents=True, exist_ok=True)
+        options = ["--silent", "--no-audit", "--no-fund", "--prefix", str(home)]
+        subprocess.run([npm, "install", *options, f"{PACKAGE}@{VERSION}"], check=True)
+    return program
+
+
+@contextmanager
+def running(database: Path | None = None) -> Iterator[str]:
+    """The engine on a free port: its address, which this process' clients use for as long as it runs.
+
+    Args:
+        database: the file to serve; without one, an empty engine in memory.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [str(binary()), "serve", "--port", str(port)]
+    command += [] if database is None else ["--db-path", str(database)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    before = os.environ.copy()
+    os.environ.update(
+        AWS_ENDPOINT_URL_DYNAMODB=address,
+        AWS_DEFAULT_REGION="eu-west-1",
+        AWS_ACCESS_KEY_ID="local",
+        AWS_SECRET_ACCESS_KEY="local",
+    )
+    try:
+        _wait_for(process, port)
+        yield address
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        process.terminate()
+        process.wait()
+
+
+def create_tables() -> None:
+    """The two tables that the benchmarks use, as `template.yaml` has them."""
+    client = dynamodb.client()
+    for name in LOGICAL_IDS:
+        client.create_table(**table_definition(name))
+
+
+def import_export(source: Path, database: Path) -> None:
+    """A database file from tables in DynamoDB's export format, at `SOURCE/TABLE/data/*.json`."""
+    schema = source / "schema.json"
+    schema.write_text(json.dumps([{"Table": table_definition(name)} for name in LOGICAL_IDS]))
+    command = [str(binary()), "import", "--source", str(source), "--schema", str(schema), "--output", str(database)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode:
+        sys.exit(f"The engine refused the data set:\n{done.stdout}")
+
+
+def handler(function: str) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
+    """The handler of a function, loaded as a cold start does, on the engine that runs."""
+    os.environ.update(SESSIONS_TABLE=SESSIONS_TABLE, COUNTS_TABLE=COUNTS_TABLE, CORS_ORIGINS="")
+    spec = importlib.util.spec_from_file_location(f"{function}_app", ROOT / "functions" / function / "app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with redirect_stdout(io.StringIO()):  # the log goes where it went when its handler was made
+        spec.loader.exec_module(module)
+    return module.handler  # type: ignore[no-any-return]
+
+
+def list_event(organization_id: str, request: PageRequest) -> dict[str, Any]:
+    """What the gateway hands to `list_sessions`, as far as it matters there."""
+    given = {name: str(value) for name, value in request._asdict().items() if value is not None}
+    return {
+        "resource": "/v1/sessions",
+        "path": "/v1/sessions",
+        "httpMethod": "GET",
+        "headers": {"Accept": "application/json"},
+        "multiValueHeaders": {"Accept": ["application/json"]},
+        "queryStringParameters": given,
+        "multiValueQueryStringParameters": {name: [value] for name, value in given.items()},
+        "requestContext": {"requestId": "benchmark", "authorizer": {"organization_id": organization_id}},
+        "body": None,
+        "isBase64Encoded": False,
+    }
+
+
+def table_definition(name: str) -> dict[str, Any]:
+    """The parameters of CreateTable, out of `template.yaml`."""
+    template = yaml.load((ROOT / "template.yaml").read_text(), Loader=_Template)
+    properties = template["Resources"][LOGICAL_IDS[name]]["Properties"]
+    taken = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
+    definition = {key: properties[key] for key in taken if key in properties}
+    if "StreamSpecification" in properties:
+        definition["StreamSpecification"] = {"StreamEnabled": True} | properties["StreamSpecification"]
+    return {"TableName": name} | definition
+
+
+class _Template(yaml.SafeLoader):
+    """Reads CloudFormation's short forms (`!Ref`) as nothing: no table property here has one."""
+
+
+_Template.add_multi_constructor("!", lambda _loader, _suffix, _node: None)
+
+
+def _wait_for(process: "subprocess.Popen[bytes]", port: int) -> None:
+    ends_at = time.monotonic() + STARTUP_SECONDS
+    while time.monotonic() < ends_at:
+        if process.poll() is not None:
+            break
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    sys.exit(f"The engine did not start ({process.args!r}).")
