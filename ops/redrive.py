@@ -1,0 +1,168 @@
+"""Counts what the stream set aside: takes pointers off the failure queue and looks at their sessions as they are now.
+
+A record is never replayed: since it was set aside, its session may have been deleted or created anew, and
+counted accordingly.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from ops import rebuild
+from ops.rebuild import Progress, Settler
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
+    from mypy_boto3_sqs import SQSClient
+
+MESSAGES: Final = 10
+"""Messages in one ReceiveMessage ('Amazon SQS message quotas')."""
+
+WAIT: Final = 2
+"""Seconds that the queue is asked to wait for a message; a long poll asks all of its servers."""
+
+HIDDEN: Final = 300
+"""Seconds for which a message that is being worked on, or was kept, is not received again."""
+
+EMPTY_ANSWERS: Final = 100
+"""Answers without a record after which a shard is taken to hold none of those looked for."""
+
+_GONE: Final = frozenset({"TrimmedDataAccessException", "ResourceNotFoundException"})
+"""The stream keeps its records for 24 hours ('Change data capture for DynamoDB Streams')."""
+
+
+@dataclass
+class Report:
+    """What became of the queue's messages."""
+
+    done: int = 0
+    """Messages whose sessions were all counted; they are deleted."""
+    sessions: int = 0
+    """Sessions that were looked at for them."""
+    kept: dict[str, str] = field(default_factory=dict)
+    """Messages that stay in the queue, and why."""
+    counted: rebuild.Report = field(default_factory=rebuild.Report)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the queue holds nothing of what was received."""
+        return not self.kept
+
+
+class Batch(NamedTuple):
+    """Where a batch of records lies in the stream."""
+
+    stream_arn: str
+    shard_id: str
+    start: str
+    end: int
+
+    @classmethod
+    def read(cls, body: str) -> Batch:
+        """The batch that a message points to ('Capturing discarded batches for a DynamoDB event source').
+
+        Raises:
+            ValueError, KeyError, TypeError: it is another kind of message.
+        """
+        info = json.loads(body)["DDBStreamBatchInfo"]
+        return cls(info["streamArn"], info["shardId"], info["startSequenceNumber"], int(info["endSequenceNumber"]))
+
+
+class Gone(Exception):
+    """The records are no longer in the stream."""
+
+
+def redrive(
+    sqs: SQSClient,
+    streams: DynamoDBStreamsClient,
+    dynamodb: DynamoDBClient,
+    queue_url: str,
+    sessions_table: str,
+    counts_table: str,
+    *,
+    wait: int = WAIT,
+    progress: Progress = lambda _what, _done, _of: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Report:
+    """Counts the sessions of every message in the failure queue as they are now, and deletes the message.
+
+    A message whose records are no longer in the stream is kept: `rebuild` finds its sessions, and all others.
+    Safe beside live traffic; a message that was worked on twice does no harm.
+
+    Args:
+        wait: seconds to wait for a message before the queue counts as empty, 0 to 20.
+    """
+    settler = Settler(dynamodb, sessions_table, counts_table, sleep)
+    report = Report()
+    while True:
+        answer = sqs.receive_message(
+            QueueUrl=queue_url, MaxNumberOfMessages=MESSAGES, WaitTimeSeconds=wait, VisibilityTimeout=HIDDEN
+        )
+        messages = answer.get("Messages", [])
+        if not messages:
+            return report
+        for message in messages:
+            reason = _count(streams, settler, message["Body"], report)
+            if reason is None:
+                sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
+                report.done += 1
+            else:
+                report.kept[message["MessageId"]] = reason
+            progress("counting what was set aside", report.done + len(report.kept), None)
+
+
+def _count(streams: DynamoDBStreamsClient, settler: Settler, body: str, report: Report) -> str | None:
+    """Counts the sessions that a message points to; returns why they could not be counted, or None."""
+    try:
+        batch = Batch.read(body)
+    except (ValueError, KeyError, TypeError):
+        return "This is not a message of the stream's event source mapping."
+    try:
+        session_ids = _session_ids(streams, batch)
+    except Gone:
+        return "Its records are no longer in the stream; `sessions counts rebuild` counts their sessions."
+    settled = settler.settle(settler.look(session_ids))
+    report.sessions += len(session_ids)
+    report.counted += settled
+    if settled.failed:
+        return "; ".join(f"{session_id}: {reason}" for session_id, reason in settled.failed.items())
+    return None
+
+
+def _session_ids(streams: DynamoDBStreamsClient, batch: Batch) -> list[str]:
+    """The sessions whose records lie between the two ends of a batch, each once.
+
+    Raises:
+        Gone: the stream does not hold all of them any more.
+    """
+    session_ids: dict[str, None] = {}
+    empty_answers = 0
+    try:
+        iterator: str | None = streams.get_shard_iterator(
+            StreamArn=batch.stream_arn,
+            ShardId=batch.shard_id,
+            ShardIteratorType="AT_SEQUENCE_NUMBER",
+            SequenceNumber=batch.start,
+        )["ShardIterator"]
+        while iterator is not None and empty_answers < EMPTY_ANSWERS:
+            answer = streams.get_records(ShardIterator=iterator)
+            for record in answer["Records"]:
+                sequence_number = int(record["dynamodb"]["SequenceNumber"])
+                if sequence_number <= batch.end:
+                    session_ids[record["dynamodb"]["Keys"]["id"]["S"]] = None
+                if sequence_number >= batch.end:
+                    return list(session_ids)
+            empty_answers += not answer["Records"]
+            iterator = answer.get("NextShardIterator")
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _GONE:
+            raise Gone from error
+        raise
+    raise Gone  # the shard ended before the last record of the batch
