@@ -1,0 +1,263 @@
+"""The DynamoDB of the local API: moto's, embedded in this process, or one that runs elsewhere.
+
+moto is built to be called by tests. To serve people it lacks three things, which are added here: one set
+of tables whatever region and credentials a client has, one request at a time (it has no locks of its
+own), and reads and transactions that do not copy or sort whole tables.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ops.local.template import ACCOUNT, REGION, Table
+
+# moto's default lets any web page write to the tables of whoever looks at it. Read when moto is imported.
+os.environ.setdefault("MOTO_DISABLE_GLOBAL_CORS", "true")
+
+from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
+from moto.dynamodb.models.dynamo_type import DynamoType, Item
+from moto.dynamodb.models.table import Table as MotoTable
+from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
+
+HOST: Final = "127.0.0.1"
+
+_TABLES: Final = "DynamoDB_20120810."
+_STREAMS: Final = "DynamoDBStreams_20120810."
+"""How `X-Amz-Target` begins ('DynamoDB low-level API')."""
+
+_READS: Final = ("Get", "BatchGet", "Query", "Scan", "Describe", "List", "TransactGet")
+
+_SIGNATURE: Final = (
+    f"AWS4-HMAC-SHA256 Credential=local/20260101/{REGION}/dynamodb/aws4_request, SignedHeaders=host, Signature=0"
+)
+"""moto keeps tables by the region and the account that it reads here."""
+
+_EMPTY: Final[dict[Any, Any]] = {}
+
+
+class Embedded:
+    """moto's DynamoDB behind a port of this process."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        """Answers from now on, with no tables; `listener` is bound, and taken over."""
+        self.written = threading.Event()
+        """Set after every request that may have changed something."""
+        self.url = f"http://{HOST}:{listener.getsockname()[1]}"
+        self.streams_url = self.url
+        dynamodb_backends[ACCOUNT][REGION] = _Backend(REGION, ACCOUNT)
+        application = _Application(self.written)
+        self._server = make_server(
+            HOST, 0, application, threaded=True, request_handler=_RequestHandler, fd=listener.fileno()
+        )
+        listener.close()  # the server has a copy of its own
+        threading.Thread(target=self._server.serve_forever, name="dynamodb", daemon=True).start()
+
+    def stop(self) -> None:
+        """Answers no more; the tables are gone with the process."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Elsewhere:
+    """A DynamoDB-compatible engine that somebody else started."""
+
+    written = None
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.streams_url = os.environ.get("AWS_ENDPOINT_URL_DYNAMODB_STREAMS", url)
+
+    def stop(self) -> None:
+        """It runs on."""
+
+
+Engine = Embedded | Elsewhere
+
+
+def clients(engine: Engine) -> tuple[DynamoDBClient, DynamoDBStreamsClient]:
+    """Clients of its tables and of its streams."""
+    config = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=2, read_timeout=60)
+    session = botocore.session.get_session()
+    return (
+        cast("DynamoDBClient", session.create_client("dynamodb", endpoint_url=engine.url, config=config)),
+        cast(
+            "DynamoDBStreamsClient",
+            session.create_client("dynamodbstreams", endpoint_url=engine.streams_url, config=config),
+        ),
+    )
+
+
+def create_missing(dynamodb: DynamoDBClient, tables: Iterable[Table]) -> None:
+    """Creates the tables that are not there, and waits until all can be used."""
+    for table in tables:
+        try:
+            dynamodb.create_table(**table.arguments)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceInUseException":
+                raise
+    for table in tables:
+        dynamodb.get_waiter("table_exists").wait(TableName=table.name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+
+
+def stream_arn(dynamodb: DynamoDBClient, streams: DynamoDBStreamsClient, table: str) -> str | None:
+    """The stream of a table, or None when the engine has none that can be read."""
+    try:
+        arn = dynamodb.describe_table(TableName=table)["Table"].get("LatestStreamArn")
+        if not arn:
+            return None
+        shards = streams.describe_stream(StreamArn=arn)["StreamDescription"].get("Shards", [])
+        for shard in shards[:1]:
+            iterator = streams.get_shard_iterator(
+                StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+            )
+            streams.get_records(ShardIterator=iterator["ShardIterator"], Limit=1)
+    except (ClientError, BotoCoreError, KeyError):
+        return None
+    return arn
+
+
+class _RequestHandler(MotoRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # Headers and body go out as two packets; without this the second waits 40 ms for an acknowledgement.
+    disable_nagle_algorithm = True
+
+    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's name
+        """Nothing: these are not requests to the API."""
+
+
+class _Application:
+    """WSGI in front of moto's two services."""
+
+    def __init__(self, written: threading.Event) -> None:
+        self._written = written
+        self._lock = threading.Lock()
+        self._tables = create_backend_app("dynamodb")
+        self._streams = create_backend_app("dynamodbstreams")
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        # All of it before the lock, so that a slow client holds up nobody.
+        length = None if environ.get("wsgi.input_terminated") else int(environ.get("CONTENT_LENGTH") or 0)
+        sent = environ["wsgi.input"].read(length)
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        application = {_TABLES: self._tables, _STREAMS: self._streams}.get(target[: target.find(".") + 1])
+        if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            return _answer(start_response, "200 OK", f"healthy: dynamodb.{REGION}.amazonaws.com ".encode())
+        if environ["REQUEST_METHOD"] != "POST" or application is None:
+            return _answer(start_response, "400 Bad Request", _fault("UnknownOperationException", "not DynamoDB"))
+        environ |= {"wsgi.input": io.BytesIO(sent), "CONTENT_LENGTH": str(len(sent)), "HTTP_AUTHORIZATION": _SIGNATURE}
+        head: list[Any] = []
+
+        def note(status: str, headers: list[tuple[str, str]], _failure: object = None) -> None:
+            head[:] = [status, headers]
+
+        operation = target.partition(".")[2]
+        try:
+            with self._lock:
+                body = b"".join(application(environ, note))  # type: ignore[arg-type]
+        except Exception as error:
+            print(f"dynamodb: {operation}: {type(error).__name__}: {error}", file=sys.stderr)
+            return _answer(start_response, "500 Internal Server Error", _fault("InternalServerError", str(error)))
+        if not operation.startswith(_READS):
+            self._written.set()
+        start_response(*head)
+        return [body]
+
+
+def _fault(name: str, message: str) -> bytes:
+    return json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{name}", "message": message}).encode()
+
+
+def _answer(start_response: Callable[..., Any], status: str, body: bytes) -> list[bytes]:
+    start_response(status, [("Content-Type", "application/x-amz-json-1.0"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+class _Table(MotoTable):
+    """moto's table, which looks at one partition when one is asked for."""
+
+    is_in_transaction = False
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Table:
+        if self.is_in_transaction:
+            return self
+        twin = object.__new__(type(self))
+        memo[id(self)] = twin
+        twin.__dict__ = copy.deepcopy(self.__dict__, memo)
+        return twin
+
+    def query(self, hash_key: DynamoType | None, *arguments: Any, **named: Any) -> Any:
+        index_name = arguments[6] if len(arguments) > 6 else named.get("index_name")
+        if index_name is not None or not self.has_range_key or hash_key is None:
+            return super().query(hash_key, *arguments, **named)
+        everything = self.items
+        self.items = {hash_key: everything.get(hash_key, _EMPTY)}  # type: ignore[assignment]
+        try:
+            return super().query(hash_key, *arguments, **named)
+        finally:
+            self.items = everything
+
+
+class _Backend(DynamoDBBackend):
+    """moto's DynamoDB, which takes back the rows of a transaction that fails, and copies no table for it."""
+
+    def create_table(self, *arguments: Any, **named: Any) -> MotoTable:
+        table = super().create_table(*arguments, **named)
+        table.__class__ = _Table  # type: ignore[type-abstract]
+        return table
+
+    def transact_write_items(self, transact_items: list[dict[str, Any]]) -> None:
+        rows = self._rows(transact_items)
+        tables = {id(table): table for table, *_ in rows}.values()
+        streamed = [(shard, len(shard.items)) for table in tables if (shard := table.stream_shard) is not None]
+        for table in tables:
+            table.is_in_transaction = True
+        try:
+            super().transact_write_items(transact_items)
+        except Exception:
+            for table, hash_key, range_key, item in rows:
+                _restore(table, hash_key, range_key, item)
+            for shard, length in streamed:
+                del shard.items[length:]
+            raise
+        finally:
+            for table in tables:
+                table.is_in_transaction = False
+
+    def _rows(
+        self, transact_items: list[dict[str, Any]]
+    ) -> list[tuple[_Table, DynamoType, DynamoType | None, Item | None]]:
+        """The rows that the actions name, as they are now; malformed actions are left to moto to refuse."""
+        rows = []
+        for operation in (each for action in transact_items for each in action.values()):
+            table = self.tables.get(operation.get("TableName"))
+            key = operation.get("Key") or operation.get("Item") or {}
+            if isinstance(table, _Table) and key.keys() >= set(table.table_key_attrs):
+                hash_key, range_key = self.get_keys_value(table, key)
+                rows.append((table, hash_key, range_key, copy.deepcopy(table.get_item(hash_key, range_key))))
+        return rows
+
+
+def _restore(table: MotoTable, hash_key: DynamoType, range_key: DynamoType | None, item: Item | None) -> None:
+    rows: Any = table.items if range_key is None else table.items[hash_key]
+    key = hash_key if range_key is None else range_key
+    if item is None:
+        rows.pop(key, None)
+    else:
+        rows[key] = item

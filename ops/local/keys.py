@@ -1,0 +1,54 @@
+"""Demo keys: every organization that has sessions on this machine gets one that is known beforehand."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from sessions.keys import hash_of, key_in
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+PREFIX: Final = "evr_local_"
+
+
+def demo_key(organization_id: str) -> str:
+    """The key of an organization on this machine: its digits after `evr_local_`."""
+    return PREFIX + organization_id.removeprefix("org_")
+
+
+class DemoKeys:
+    """The demo keys in the table of API keys."""
+
+    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
+        self._dynamodb = dynamodb
+        self._table = table
+        self.issued: dict[str, str] = {}
+        """Keys by organization, in the order in which they were issued."""
+        self._impossible: set[str] = set()
+
+    def see(self, record: dict[str, Any]) -> None:
+        """Issues the key of the organization that a stream record is about, if it is a new one."""
+        match record["dynamodb"].get("NewImage"):
+            case {"organization_id": {"S": str(organization_id)}}:
+                self.issue(organization_id)
+
+    def issue(self, organization_id: str) -> None:
+        """Issues the key of an organization once; revoked, it stays so."""
+        if organization_id in self.issued or organization_id in self._impossible:
+            return
+        key = demo_key(organization_id)
+        if not organization_id.startswith("org_") or key_in(key) != key:
+            self._impossible.add(organization_id)
+            print(f"{organization_id!r} gets no key: {key!r} has not the form of one", file=sys.stderr)
+            return
+        item = {
+            "key_hash": {"S": hash_of(key)},
+            "organization_id": {"S": organization_id},
+            "name": {"S": "local"},
+            "created_at": {"S": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"},
+        }
+        self._dynamodb.put_item(TableName=self._table, Item=item)
+        self.issued[organization_id] = key
