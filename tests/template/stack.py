@@ -1,4 +1,4 @@
-"""What CloudFormation would create from `template.yaml`: expanded as the SAM transform does, with parameters resolved."""
+"""What CloudFormation would create from `template.yaml`: expanded as SAM does it, with parameters resolved."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
@@ -28,6 +29,7 @@ ANOTHER = {
     "AuthorizerCacheSeconds": "0",
     "CorsOrigins": "https://a.example,https://b.example",
     "DeletionProtection": "yes",
+    "DynamoDbEndpoint": "https://vpce.example",
     "Environment": "production",
     "GatewayAccountRole": "no",
     "LogRetentionDays": "7",
@@ -37,6 +39,8 @@ ANOTHER = {
     "ThrottlingRate": "7",
 }
 """A value of every parameter that is not its default."""
+
+PARAMETERS: dict[str, dict[str, Any]] = yaml_parse(TEXT)["Parameters"]
 
 ABSENT = object()
 """What `!Ref AWS::NoValue` leaves behind."""
@@ -141,7 +145,9 @@ def _stack(code: str, parameters: str) -> Stack:
     defaults = {name: each["Default"] for name, each in template["Parameters"].items() if "Default" in each}
     values = {name: str(value) for name, value in (defaults | json.loads(parameters)).items()}
     assert set(values) == set(template["Parameters"])
-    return Stack(transform(template, dict(values), NoManagedPolicies()), values)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("AWS_DEFAULT_REGION", PSEUDO["AWS::Region"])
+        return Stack(transform(template, dict(values), NoManagedPolicies()), values)
 
 
 def statements(role: dict[str, Any]) -> Iterator[tuple[str, str]]:

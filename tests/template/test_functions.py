@@ -6,7 +6,7 @@ import pytest
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from sessions.settings import AuthorizeSettings, CountSettings, ListSettings
-from tests.template.stack import ANOTHER, ROOT, TEXT, Stack, stack
+from tests.template.stack import ANOTHER, PARAMETERS, ROOT, TEXT, Stack, stack
 
 SETTINGS = {
     "ListSessionsFunction": ListSettings,
@@ -15,7 +15,7 @@ SETTINGS = {
 }
 FUNCTIONS = sorted(SETTINGS)
 LAYERS = ["DependenciesLayer", "SessionsLayer"]
-ENGINE = {"AWS_ENDPOINT_URL_DYNAMODB": ""}
+ENGINE = {"AWS_ENDPOINT_URL_DYNAMODB": "https://vpce.example"}
 
 
 def environment(name: str) -> dict[str, str]:
@@ -32,22 +32,23 @@ def changed(one: Stack, other: Stack) -> set[str]:
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_gets_the_variables_that_its_settings_name_and_no_other(name: str) -> None:
-    assert set(environment(name)) - set(ENGINE) == {field.upper() for field in SETTINGS[name]._fields}
+    assert set(environment(name)) == {field.upper() for field in SETTINGS[name]._fields}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_on_aws_a_function_reads_the_dynamodb_of_its_region(name: str) -> None:
-    assert environment(name).items() >= ENGINE.items()
+def test_a_function_uses_another_dynamodb_when_the_stack_names_one(name: str) -> None:
+    variables = stack(DynamoDbEndpoint="https://vpce.example").properties(name)["Environment"]["Variables"]
+    assert variables == environment(name) | ENGINE
 
 
 def test_the_variables_name_the_tables_of_the_stack() -> None:
-    assert environment("ListSessionsFunction") == ENGINE | {
+    assert environment("ListSessionsFunction") == {
         "SESSIONS_TABLE": "SessionsTable",
         "COUNTS_TABLE": "CountsTable",
         "CORS_ORIGINS": "",
     }
-    assert environment("AuthorizeFunction") == ENGINE | {"API_KEYS_TABLE": "ApiKeysTable"}
-    assert environment("CountSessionsFunction") == ENGINE | {"COUNTS_TABLE": "CountsTable"}
+    assert environment("AuthorizeFunction") == {"API_KEYS_TABLE": "ApiKeysTable"}
+    assert environment("CountSessionsFunction") == {"COUNTS_TABLE": "CountsTable"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -96,14 +97,14 @@ def test_browsers_origins_the_processor_and_snapshots_are_parameters_that_functi
 
 
 def test_a_description_of_a_version_fits_and_replaces_it() -> None:
-    origins = "https://" + "a" * 192
-    [version] = [
-        each
-        for each in stack(CorsOrigins=origins).of_type("AWS::Lambda::Version").values()
-        if each["FunctionName"] == "ListSessionsFunction"
-    ]
-    assert version["Description"] == f"x86_64, snapshot no, origins {origins}"
-    assert len(version["Description"]) <= 256
+    longest = {"CorsOrigins": "https://" + "a" * 112, "DynamoDbEndpoint": "https://" + "a" * 72}
+    versions = stack(**longest, Architecture="x86_64").of_type("AWS::Lambda::Version").values()
+    descriptions = {each["FunctionName"]: each["Description"] for each in versions}
+    assert descriptions["ListSessionsFunction"] == (
+        f"x86_64, snapshot no, DynamoDB {longest['DynamoDbEndpoint']}, origins {longest['CorsOrigins']}"
+    )
+    assert max(map(len, descriptions.values())) <= 256  # CreateFunction and PublishVersion, Description
+    assert {name: PARAMETERS[name]["MaxLength"] for name in longest} == {each: len(longest[each]) for each in longest}
     schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("eu-west-1", "AWS::Lambda::Version").schema
     assert "/properties/Description" in schema["createOnlyProperties"]
 

@@ -1,0 +1,214 @@
+"""Alarms that can fire and widgets that can show: each compared with what is really emitted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from sessions import errors, http
+from tests.conftest import Lines
+from tests.service import Service, session
+from tests.template.stack import ROOT, stack
+
+FUNCTIONS = ("ListSessionsFunction", "AuthorizeFunction", "CountSessionsFunction")
+ALWAYS = {"ServerErrorsAlarm", "AuthorizerErrorsAlarm", "CountingErrorsAlarm"}
+STATISTICS = {"Sum", "Average", "Minimum", "Maximum", "SampleCount"}
+PERCENTILES = {"p50", "p95", "p99"}
+
+
+class Emitted(NamedTuple):
+    """What a service sends to CloudWatch under one name."""
+
+    dimensions: tuple[frozenset[str], ...]
+    statistics: frozenset[str]
+    """Those that mean something for it."""
+
+
+def emitted(*dimensions: str, statistics: set[str]) -> Emitted:
+    return Emitted(tuple(frozenset(each.split()) for each in dimensions), frozenset(statistics))
+
+
+API = ("ApiName", "ApiName Stage", "ApiName Method Resource Stage")
+LAMBDA = ("FunctionName", "FunctionName Resource", "ExecutedVersion FunctionName Resource")
+TABLE = ("TableName", "GlobalSecondaryIndexName TableName")
+
+OF_AWS = {
+    # 'Amazon API Gateway dimensions and metrics': the Average of an error is its rate, Count is a SampleCount.
+    ("AWS/ApiGateway", "Count"): emitted(*API, statistics={"SampleCount"}),
+    ("AWS/ApiGateway", "4XXError"): emitted(*API, statistics={"Sum", "Average"}),
+    ("AWS/ApiGateway", "5XXError"): emitted(*API, statistics={"Sum", "Average"}),
+    ("AWS/ApiGateway", "Latency"): emitted(*API, statistics={"Average", "Maximum"} | PERCENTILES),
+    # 'Types of metrics for Lambda functions' and 'Viewing metrics': Resource is `function:alias`.
+    ("AWS/Lambda", "Errors"): emitted(*LAMBDA, statistics={"Sum"}),
+    ("AWS/Lambda", "Throttles"): emitted(*LAMBDA, statistics={"Sum"}),
+    ("AWS/Lambda", "Duration"): emitted(*LAMBDA, statistics={"Average", "Maximum"} | PERCENTILES),
+    ("AWS/Lambda", "IteratorAge"): emitted(*LAMBDA, statistics={"Average", "Maximum"}),
+    # 'DynamoDB metrics and dimensions': the figures of a table leave out those of its indexes.
+    ("AWS/DynamoDB", "ReadThrottleEvents"): emitted(*TABLE, statistics={"Sum"}),
+    ("AWS/DynamoDB", "WriteThrottleEvents"): emitted(*TABLE, statistics={"Sum"}),
+    ("AWS/DynamoDB", "ConsumedReadCapacityUnits"): emitted(*TABLE, statistics={"Sum", "Average"}),
+    ("AWS/DynamoDB", "ConsumedWriteCapacityUnits"): emitted(*TABLE, statistics={"Sum", "Average"}),
+    # 'Available CloudWatch metrics for Amazon SQS'.
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): emitted("QueueName", statistics={"Average", "Maximum"}),
+}
+VALUES = {
+    "ApiName": {"sessions-test"},  # the title of the API, which is its name
+    "Stage": {"live"},
+    "FunctionName": set(FUNCTIONS),
+    "Resource": {f"{name}:live" for name in FUNCTIONS},
+    "TableName": {"SessionsTable", "CountsTable", "ApiKeysTable"},
+    "GlobalSecondaryIndexName": {"by_organization", "by_organization_agent"},
+    "QueueName": {"FailureQueue.QueueName"},
+}
+
+
+class Metric(NamedTuple):
+    """What an alarm or a widget looks at."""
+
+    namespace: str
+    name: str
+    dimensions: dict[str, str]
+    statistic: str
+
+
+def metrics_of(alarm: dict[str, Any]) -> Iterator[Metric]:
+    """What an alarm looks at, by itself or in an expression."""
+    for query in alarm.get("Metrics", []):
+        if "MetricStat" in query:
+            yield metric(query["MetricStat"]["Metric"], query["MetricStat"]["Stat"])
+    if "MetricName" in alarm:
+        yield metric(alarm, alarm.get("Statistic") or alarm["ExtendedStatistic"])
+
+
+def metric(properties: dict[str, Any], statistic: str) -> Metric:
+    dimensions = {each["Name"]: each["Value"] for each in properties["Dimensions"]}
+    return Metric(properties["Namespace"], properties["MetricName"], dimensions, statistic)
+
+
+def widgets() -> list[dict[str, Any]]:
+    dashboard = json.loads(stack().properties("Dashboard")["DashboardBody"])
+    return [widget["properties"] for widget in dashboard["widgets"]]
+
+
+def shown(widget: dict[str, Any]) -> Iterator[Metric]:
+    """The metrics of a widget, its shorthand written out: '.' repeats a field above, '...' all of them."""
+    above: list[str] = []
+    for row in widget["metrics"]:
+        options = row[-1] if isinstance(row[-1], dict) else {}
+        fields = [field for field in row if not isinstance(field, dict)]
+        if fields == ["..."]:
+            fields = above
+        above = [above[number] if field == "." else field for number, field in enumerate(fields)]
+        namespace, name, *pairs = above
+        dimensions = dict(zip(pairs[::2], pairs[1::2], strict=True))
+        yield Metric(namespace, name, dimensions, options.get("stat", widget.get("stat")))
+
+
+ALARMS = stack().of_type("AWS::CloudWatch::Alarm")
+LOOKED_AT = [(name, each) for name, alarm in ALARMS.items() for each in metrics_of(alarm)]
+SHOWN = [(widget["title"], each) for widget in widgets() for each in shown(widget)]
+EVERYWHERE = LOOKED_AT + SHOWN
+
+
+@pytest.fixture
+def of_ours(service: Service, lines: Lines) -> dict[tuple[str, str], set[str]]:
+    """Metric and service by name, as the functions print them in the embedded metric format."""
+    service.put(*(session(number) for number in range(3)))
+    service.drain()
+    service.get()
+    service.get("limit=x")
+    service.get(organization=None)
+    found: dict[tuple[str, str], set[str]] = {}
+    for line in lines():
+        for directive in line.get("_aws", {}).get("CloudWatchMetrics", []):
+            assert directive["Namespace"] == "Sessions"
+            assert directive["Dimensions"] == [["service"]]
+            for each in directive["Metrics"]:
+                assert isinstance(line[each["Name"]], int | float | list)
+                found.setdefault((directive["Namespace"], each["Name"]), set()).add(line["service"])
+    return found
+
+
+@pytest.mark.parametrize(("where", "looked_at"), EVERYWHERE, ids=lambda value: getattr(value, "name", value))
+def test_a_metric_of_aws_exists_with_these_dimensions_and_this_statistic(where: str, looked_at: Metric) -> None:
+    if looked_at.namespace == "Sessions":
+        return  # the next test
+    known = OF_AWS[looked_at.namespace, looked_at.name]
+    assert frozenset(looked_at.dimensions) in known.dimensions, where
+    assert looked_at.statistic in known.statistics, where
+    assert all(value in VALUES[name] for name, value in looked_at.dimensions.items()), where
+    if "Resource" in looked_at.dimensions:
+        assert looked_at.dimensions["Resource"] == looked_at.dimensions["FunctionName"] + ":live"
+
+
+def test_a_metric_of_ours_is_one_that_the_functions_print(of_ours: dict[tuple[str, str], set[str]]) -> None:
+    assert {"Answers.ok", "Answers.invalid_parameter", "Answers.unauthorized"} <= {name for _, name in of_ours}
+    for code in {http.error_code(error()) for error in errors.SessionsError.__subclasses__()}:
+        of_ours["Sessions", f"Answers.{code}"] = {"list_sessions"}
+    for where, looked_at in EVERYWHERE:
+        if looked_at.namespace == "Sessions":
+            assert looked_at.dimensions.keys() == {"service"}, where
+            assert looked_at.dimensions["service"] in of_ours[looked_at.namespace, looked_at.name], where
+            assert looked_at.statistic in STATISTICS | PERCENTILES, where
+
+
+def test_every_code_of_the_contract_that_the_function_answers_is_on_the_dashboard() -> None:
+    codes = {http.error_code(error()) for error in errors.SessionsError.__subclasses__()} | {"ok"}
+    answers = {each.name for _, each in SHOWN if each.name.startswith("Answers.")}
+    assert answers == {f"Answers.{code}" for code in codes}
+
+
+def test_without_monitoring_only_the_alarms_that_roll_deployments_back_are_left() -> None:
+    bare = stack(Monitoring="no")
+    assert set(bare.of_type("AWS::CloudWatch::Alarm")) == ALWAYS
+    assert bare.of_type("AWS::CloudWatch::Dashboard") == {}
+    assert "DashboardUrl" not in bare.resources
+
+
+@pytest.mark.parametrize("name", sorted(ALARMS))
+def test_an_alarm_says_why_and_what_to_do_and_tells_the_topic(name: str) -> None:
+    alarm = stack(AlarmTopicArn="arn:aws:sns:eu-west-1:123456789012:alarms").properties(name)
+    assert alarm["AlarmName"].startswith("sessions-test-")
+    assert alarm["AlarmDescription"].count(".") >= 2 or ";" in alarm["AlarmDescription"]
+    assert alarm["AlarmActions"] == alarm["OKActions"] == ["arn:aws:sns:eu-west-1:123456789012:alarms"]
+    assert stack().properties(name)["AlarmActions"] == []
+    assert alarm["TreatMissingData"] == ("ignore" if name == "FailureQueueAlarm" else "notBreaching")
+
+
+@pytest.mark.parametrize("name", sorted(ALARMS))
+def test_an_alarm_has_a_chapter_in_the_operators_guide(name: str) -> None:
+    suffix = ALARMS[name]["AlarmName"].removeprefix("sessions-test-")
+    assert f"### {suffix}\n" in (ROOT / "docs" / "operations.md").read_text()
+
+
+def test_an_expression_adds_all_its_metrics_and_gaps_count_as_zero() -> None:
+    for alarm in ALARMS.values():
+        for query in alarm.get("Metrics", []):
+            if "Expression" in query:
+                assert query["Expression"] == "SUM(FILL(METRICS(), 0))"
+                assert "ReturnData" not in query
+            else:
+                assert query["ReturnData"] is False
+
+
+def test_throttling_is_watched_on_every_table_and_index_that_the_functions_use() -> None:
+    watched = {(each.name, *each.dimensions.values()) for alarm, each in LOOKED_AT if alarm == "ThrottlingAlarm"}
+    assert watched == {
+        ("WriteThrottleEvents", "SessionsTable"),
+        ("WriteThrottleEvents", "SessionsTable", "by_organization"),
+        ("ReadThrottleEvents", "SessionsTable", "by_organization"),
+        ("WriteThrottleEvents", "SessionsTable", "by_organization_agent"),
+        ("ReadThrottleEvents", "SessionsTable", "by_organization_agent"),
+        ("WriteThrottleEvents", "CountsTable"),
+        ("ReadThrottleEvents", "CountsTable"),
+        ("ReadThrottleEvents", "ApiKeysTable"),
+    }
+
+
+def test_the_name_of_the_api_is_the_one_that_alarms_ask_for() -> None:
+    api = stack().properties("Api")
+    assert api["Body"]["info"]["title"] == "sessions-test"
+    assert "Name" not in api
