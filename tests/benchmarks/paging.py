@@ -37,6 +37,10 @@ WALKS: Final = 3
 RANDOM_PAGES: Final = 2_000
 CAPACITY_CHECKS: Final = 200
 
+WALK_PAGE: Final = 800
+"""Entries a walk asks for at a time: more than the 1 MB of a cursor page holds, so it changes nothing on
+DynamoDB, but the engine reads as many as were asked for before it cuts the page."""
+
 WALKED: Final = "last page"
 """The one place that is walked to: a walk costs the same at any offset, because of the total."""
 
@@ -154,12 +158,12 @@ def walk(reader: Reader, listing: Listing, offset: int, limit: int) -> tuple[lis
     total = 0
     while True:
         if total < offset:
-            page = reader.query(**query, Select="COUNT", Limit=offset - total)
+            page = reader.query(**query, Select="COUNT", Limit=min(offset - total, WALK_PAGE))
         elif len(items) < limit:
             page = reader.query(**query, Limit=limit - len(items))
             items += page["Items"]
         else:
-            page = reader.query(**query, Select="COUNT")
+            page = reader.query(**query, Select="COUNT", Limit=WALK_PAGE)
         total += page["Count"]
         if "LastEvaluatedKey" not in page:
             return items, total

@@ -78,9 +78,15 @@ class Counts:
     def _pages(self, reader: Reader, beginning: str) -> Iterator[dict[str, Any]]:
         parameters: dict[str, Any] = {
             "TableName": self._table,
-            "KeyConditionExpression": "#scope = :scope AND begins_with(#bucket, :beginning)",
+            # What begins_with finds, as a range: engines built on SQL look at a whole partition for begins_with.
+            # No bucket has the upper bound as its name, which is shorter than the names in the range.
+            "KeyConditionExpression": "#scope = :scope AND #bucket BETWEEN :first AND :after",
             "ExpressionAttributeNames": {"#scope": "scope", "#bucket": "bucket"},
-            "ExpressionAttributeValues": {":scope": {"S": self._scope}, ":beginning": {"S": beginning}},
+            "ExpressionAttributeValues": {
+                ":scope": {"S": self._scope},
+                ":first": {"S": beginning},
+                ":after": {"S": buckets.after(beginning)},
+            },
             "ScanIndexForward": False,
         }
         while True:
