@@ -115,8 +115,10 @@ class _Handler(BaseHTTPRequestHandler):
         if page is not None and self.command in ("GET", "HEAD"):
             content_type, content = page()
             return Answer(200, [("Content-Type", content_type), ("Cache-Control", "no-store")], content)
-        request = Request(self.command, target, headers, body, self.client_address[0], self.request_version)
-        return self.server.gateway.answer(request)
+        source_ip, port = self.client_address[0], self.server.server_address[1]
+        return self.server.gateway.answer(
+            Request(self.command, target, headers, body, source_ip, port, self.request_version)
+        )
 
     def _body(self) -> bytes:
         """The body of the request.

@@ -53,6 +53,8 @@ class Request(NamedTuple):
     headers: list[tuple[str, str]]
     body: bytes = b""
     source_ip: str = "127.0.0.1"
+    port: int = 80
+    """The one that the client connected to."""
     protocol: str = "HTTP/1.1"
 
 
@@ -169,15 +171,15 @@ def proxy_event(request: Request, stage: str) -> dict[str, Any]:
     times the single-value fields hold the last value.
     """
     path, _, query = request.target.partition("?")
-    headers = _together(
-        [
-            *request.headers,
-            ("X-Forwarded-For", request.source_ip),
-            ("X-Forwarded-Proto", "http"),
-        ]
-    )
-    parameters = _together(query_pairs(query))
     now = time.time()
+    added = {
+        "X-Amzn-Trace-Id": f"Root=1-{int(now):08x}-{uuid.uuid4().hex[:24]}",
+        "X-Forwarded-For": request.source_ip,
+        "X-Forwarded-Port": str(request.port),
+        "X-Forwarded-Proto": "http",
+    }
+    headers = _together([*request.headers, *added.items()])
+    parameters = _together(query_pairs(query))
     last_headers = _last(headers)
     user_agent = next((value for name, value in last_headers.items() if name.lower() == "user-agent"), None)
     request_id = str(uuid.uuid4())
@@ -194,6 +196,7 @@ def proxy_event(request: Request, stage: str) -> dict[str, Any]:
         "requestContext": {
             "accountId": ACCOUNT,
             "apiId": API_ID,
+            "deploymentId": API_ID,
             "domainName": f"{API_ID}.execute-api.{REGION}.amazonaws.com",
             "domainPrefix": API_ID,
             "extendedRequestId": request_id,

@@ -230,7 +230,7 @@ def lambda_record(record: Any, arn: str) -> Record:
 def _as_json(value: Any) -> Any:
     match value:
         case datetime():
-            return int(value.timestamp())
+            return float(int(value.timestamp()))
         case bytes():
             return b64encode(value).decode()
         case dict():
