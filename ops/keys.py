@@ -1,0 +1,162 @@
+"""Issuing, listing and revoking API keys.
+
+A key is named by its fingerprint, the first digits of the hash that the table has in its place.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ops.rebuild import scan
+from sessions.contract import ORGANIZATION_ID, utc_timestamp
+from sessions.dynamodb import Item
+from sessions.keys import hash_of, is_expired
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+PREFIX: Final = "evr_"
+RANDOM_BYTES: Final = 32
+
+FINGERPRINT_DIGITS: Final = 16
+
+NAME_LENGTH: Final = 100
+
+_SPAN: Final = re.compile(r"([0-9]{1,6})([dhm])")
+_UNIT: Final = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+class NotPossible(Exception):
+    """A key cannot be issued or revoked as asked; the message says why."""
+
+
+class IssuedKey(NamedTuple):
+    """What the table knows of a key."""
+
+    key_hash: str
+    organization_id: str
+    name: str
+    created_at: str
+    expires_at: int | None
+    """Seconds since 1970, or None for a key that does not expire."""
+
+    @property
+    def fingerprint(self) -> str:
+        return self.key_hash[:FINGERPRINT_DIGITS]
+
+    @property
+    def state(self) -> str:
+        """`live` or `expired`; time-to-live removes an expired key within days."""
+        return "expired" if is_expired(self.expires_at) else "live"
+
+    @property
+    def as_json(self) -> dict[str, str | None]:
+        return {
+            "fingerprint": self.fingerprint,
+            "organization_id": self.organization_id,
+            "name": self.name,
+            "created_at": self.created_at,
+            "expires_at": None if self.expires_at is None else as_text(self.expires_at),
+            "state": self.state,
+        }
+
+
+def moment(text: str, now: float | None = None) -> int:
+    """When a key expires, in seconds since 1970: `90d`, `12h`, `30m` from now, a date (its first moment in UTC), or
+    an RFC 3339 date-time.
+
+    Raises:
+        NotPossible: none of these, or not in the future.
+    """
+    now = time.time() if now is None else now
+    try:
+        if span := _SPAN.fullmatch(text):
+            until = datetime.fromtimestamp(now, UTC) + int(span[1]) * _UNIT[span[2]]
+        else:
+            stamp = utc_timestamp(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text)
+            until = datetime.fromisoformat(stamp)
+    except (ValueError, OverflowError):
+        raise NotPossible(f"{text!r} is no time to expire: 90d, 12h, 30m or a date such as 2027-06-30.") from None
+    expires_at = int(until.timestamp())
+    if expires_at <= now:
+        raise NotPossible(f"{text!r} is not in the future.")
+    return expires_at
+
+
+def as_text(seconds: int) -> str:
+    """A moment for people and programs, in UTC."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return str(seconds)  # written by somebody else: milliseconds, perhaps
+
+
+def issue(
+    dynamodb: DynamoDBClient, table: str, organization_id: str, name: str = "", expires_at: int | None = None
+) -> tuple[str, IssuedKey]:
+    """A new key, which nobody can read again, and what the table knows of it.
+
+    Raises:
+        NotPossible: the organization is no organization's id, or the name cannot be a name.
+    """
+    if re.fullmatch(ORGANIZATION_ID[1:-1], organization_id) is None:
+        raise NotPossible(f"{organization_id!r} is no organization: org_ and hexadecimal digits in lower case.")
+    if len(name) > NAME_LENGTH or not name.isprintable():
+        raise NotPossible(f"A name has at most {NAME_LENGTH} printable characters.")
+    key = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
+    created_at = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    issued = IssuedKey(hash_of(key), organization_id, name, created_at, expires_at)
+    item: dict[str, Any] = {
+        "key_hash": {"S": issued.key_hash},
+        "organization_id": {"S": organization_id},
+        "name": {"S": name},
+        "created_at": {"S": created_at},
+    }
+    if expires_at is not None:
+        item["expires_at"] = {"N": str(expires_at)}
+    dynamodb.put_item(TableName=table, Item=item, ConditionExpression="attribute_not_exists(key_hash)")
+    return key, issued
+
+
+def listed(dynamodb: DynamoDBClient, table: str) -> list[IssuedKey]:
+    """Every key, by organization and then in the order in which they were issued."""
+    attributes = IssuedKey._fields
+    found = [_issued(item) for page in scan(dynamodb, table, attributes) for item in page]
+    return sorted(found, key=lambda key: (key.organization_id, key.created_at, key.key_hash))
+
+
+def revoke(dynamodb: DynamoDBClient, table: str, fingerprint: str) -> IssuedKey:
+    """Deletes the key of a fingerprint, or of the first digits of one.
+
+    Raises:
+        NotPossible: no key has it, or several have.
+    """
+    if re.fullmatch(r"[0-9a-f]{4,64}", fingerprint) is None:
+        raise NotPossible(f"{fingerprint!r} is no fingerprint; `sessions keys list` shows them.")
+    found = [key for key in listed(dynamodb, table) if key.key_hash.startswith(fingerprint)]
+    if not found:
+        raise NotPossible(f"No key has the fingerprint {fingerprint}; `sessions keys list` shows them.")
+    if len(found) > 1:
+        names = ", ".join(key.fingerprint for key in found)
+        raise NotPossible(f"{len(found)} keys have a fingerprint that begins with {fingerprint}: {names}.")
+    dynamodb.delete_item(TableName=table, Key={"key_hash": {"S": found[0].key_hash}})
+    return found[0]
+
+
+def _issued(item: Item) -> IssuedKey:
+    def text(name: str) -> str:
+        return str(item.get(name, {}).get("S", ""))
+
+    expires_at = item.get("expires_at", {}).get("N")
+    return IssuedKey(
+        key_hash=text("key_hash"),
+        organization_id=text("organization_id"),
+        name=text("name"),
+        created_at=text("created_at"),
+        expires_at=None if expires_at is None else int(expires_at),
+    )
