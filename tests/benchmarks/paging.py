@@ -180,7 +180,7 @@ class _Bench:
     def __init__(self, client: DynamoDBClient) -> None:
         self._client = client
         self._pages = Pages(client, engine.SESSIONS_TABLE, engine.COUNTS_TABLE)
-        self._handler = engine.handler("list_sessions")
+        self._handler = engine.function("list_sessions").handler
 
     def check_capacity(self, data: Dataset) -> None:
         """That the engine bills a Query as DynamoDB would.
