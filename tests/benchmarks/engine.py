@@ -14,13 +14,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
+from ops.local.template import Template
 from sessions import dynamodb
 from sessions.contract import PageRequest
 
@@ -29,11 +28,12 @@ PACKAGE: Final = "@dynoxide/linux-x64"
 
 ROOT: Final = Path(__file__).parents[2]
 BUILD: Final = ROOT / "build"
-STARTUP_SECONDS: Final = 30.0
+STARTUP_SECONDS: Final = 600.0
+"""A million entries are imported in about a minute on an idle machine."""
 
 SESSIONS_TABLE: Final = "sessions"
 COUNTS_TABLE: Final = "counts"
-LOGICAL_IDS: Final = {SESSIONS_TABLE: "SessionsTable", COUNTS_TABLE: "CountsTable"}
+TEMPLATE: Final = Template.read()
 
 
 def binary() -> Path:
@@ -58,29 +58,29 @@ def binary() -> Path:
 
 
 @contextmanager
-def running(database: Path | None = None) -> Iterator[str]:
-    """The engine on a free port: its address, which this process' clients use for as long as it runs.
+def running(export: Path | None = None) -> Iterator[None]:
+    """The engine on a free port, with its tables in memory; this process' clients use it for as long as it runs.
 
     Args:
-        database: the file to serve; without one, an empty engine in memory.
+        export: tables in DynamoDB's export format (`TABLE/data/*.json`) to begin with, and their `schema.json`.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [str(binary()), "serve", "--port", str(port)]
-    command += [] if database is None else ["--db-path", str(database)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}"
+    command = [str(binary()), "serve"]
+    if export is not None:
+        command = [str(binary()), "import", "--source", str(export), "--schema", str(export / "schema.json"), "--serve"]
+    process = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     before = os.environ.copy()
     os.environ.update(
-        AWS_ENDPOINT_URL_DYNAMODB=address,
+        AWS_ENDPOINT_URL_DYNAMODB=f"http://127.0.0.1:{port}",
         AWS_DEFAULT_REGION="eu-west-1",
         AWS_ACCESS_KEY_ID="local",
         AWS_SECRET_ACCESS_KEY="local",
     )
     try:
         _wait_for(process, port)
-        yield address
+        yield
     finally:
         os.environ.clear()
         os.environ.update(before)
@@ -89,32 +89,27 @@ def running(database: Path | None = None) -> Iterator[str]:
 
 
 def create_tables() -> None:
-    """The two tables that the benchmarks use, as `template.yaml` has them."""
+    """The tables of `template.yaml`, empty."""
     client = dynamodb.client()
-    for name in LOGICAL_IDS:
-        client.create_table(**table_definition(name))
+    for table in TEMPLATE.tables:
+        client.create_table(**table.arguments)
 
 
-def import_export(source: Path, database: Path) -> None:
-    """A database file from tables in DynamoDB's export format, at `SOURCE/TABLE/data/*.json`."""
-    schema = source / "schema.json"
-    schema.write_text(json.dumps([{"Table": table_definition(name)} for name in LOGICAL_IDS]))
-    command = [str(binary()), "import", "--source", str(source), "--schema", str(schema), "--output", str(database)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode:
-        sys.exit(f"The engine refused the data set:\n{done.stdout}")
+def write_schema(export: Path) -> None:
+    """Put beside exported tables what the engine must know of them."""
+    (export / "schema.json").write_text(json.dumps([{"Table": table.arguments} for table in TEMPLATE.tables]))
 
 
-def handler(function: str) -> Callable[[dict[str, Any], Any], dict[str, Any]]:
-    """The handler of a function, loaded as a cold start does, on the engine that runs."""
-    os.environ.update(SESSIONS_TABLE=SESSIONS_TABLE, COUNTS_TABLE=COUNTS_TABLE, CORS_ORIGINS="")
-    spec = importlib.util.spec_from_file_location(f"{function}_app", ROOT / "functions" / function / "app.py")
+def function(name: str) -> Any:
+    """The module of a function, loaded as a cold start does, on the engine that runs."""
+    os.environ.update(TEMPLATE.function(name).environment)
+    spec = importlib.util.spec_from_file_location(f"{name}_app", ROOT / "functions" / name / "app.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     with redirect_stdout(io.StringIO()):  # the log goes where it went when its handler was made
         spec.loader.exec_module(module)
-    return module.handler  # type: ignore[no-any-return]
+    return module
 
 
 def list_event(organization_id: str, request: PageRequest) -> dict[str, Any]:
@@ -132,24 +127,6 @@ def list_event(organization_id: str, request: PageRequest) -> dict[str, Any]:
         "body": None,
         "isBase64Encoded": False,
     }
-
-
-def table_definition(name: str) -> dict[str, Any]:
-    """The parameters of CreateTable, out of `template.yaml`."""
-    template = yaml.load((ROOT / "template.yaml").read_text(), Loader=_Template)
-    properties = template["Resources"][LOGICAL_IDS[name]]["Properties"]
-    taken = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
-    definition = {key: properties[key] for key in taken if key in properties}
-    if "StreamSpecification" in properties:
-        definition["StreamSpecification"] = {"StreamEnabled": True} | properties["StreamSpecification"]
-    return {"TableName": name} | definition
-
-
-class _Template(yaml.SafeLoader):
-    """Reads CloudFormation's short forms (`!Ref`) as nothing: no table property here has one."""
-
-
-_Template.add_multi_constructor("!", lambda _loader, _suffix, _node: None)
 
 
 def _wait_for(process: "subprocess.Popen[bytes]", port: int) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ops.load import item_bytes
 from sessions import dynamodb
 from sessions.contract import LIMIT_DEFAULT, LIMIT_MAX, PageRequest
 from sessions.dynamodb import Item, Reader
@@ -89,8 +90,11 @@ def main() -> None:
         _say(f"making {' + '.join(map(report.whole, sizes))} sessions, once ...")
         began = time.perf_counter()
         data.make()
-        _say(f"made in {time.perf_counter() - began:.0f} s: {data.database}")
-    with engine.running(data.database):
+        _say(f"made in {time.perf_counter() - began:.0f} s: {data.home}")
+    _say("importing them into the engine ...")
+    began = time.perf_counter()
+    with engine.running(data.export):
+        _say(f"imported in {time.perf_counter() - began:.0f} s")
         bench = _Bench(dynamodb.client())
         _say("comparing the engine's read units with DynamoDB's rule ...")
         bench.check_capacity(data)
@@ -176,7 +180,7 @@ class _Bench:
     def __init__(self, client: DynamoDBClient) -> None:
         self._client = client
         self._pages = Pages(client, engine.SESSIONS_TABLE, engine.COUNTS_TABLE)
-        self._handler = engine.handler("list_sessions")
+        self._handler = engine.function("list_sessions").handler
 
     def check_capacity(self, data: Dataset) -> None:
         """That the engine bills a Query as DynamoDB would.
@@ -197,7 +201,7 @@ class _Bench:
                 Limit=limit,
                 ReturnConsumedCapacity="TOTAL",
             )
-            read = sum(dataset.item_bytes(item) for item in answer["Items"])
+            read = sum(item_bytes(item) for item in answer["Items"])
             billed = answer["ConsumedCapacity"]["CapacityUnits"]
             assert billed == math.ceil(read / READ_UNIT_BYTES) / 2, f"{billed} units for {read} bytes"
 
