@@ -166,7 +166,12 @@ class _Application:
             return _answer(start_response, "200 OK", f"healthy: dynamodb.{REGION}.amazonaws.com ".encode())
         if environ["REQUEST_METHOD"] != "POST" or application is None:
             return _answer(start_response, "400 Bad Request", _fault("UnknownOperationException", "not DynamoDB"))
-        environ |= {"wsgi.input": io.BytesIO(sent), "CONTENT_LENGTH": str(len(sent)), "HTTP_AUTHORIZATION": _SIGNATURE}
+        environ |= {
+            "wsgi.input": io.BytesIO(sent),
+            "CONTENT_LENGTH": str(len(sent)),
+            "CONTENT_TYPE": "application/x-amz-json-1.0",
+            "HTTP_AUTHORIZATION": _SIGNATURE,
+        }
         head: list[Any] = []
 
         def note(status: str, headers: list[tuple[str, str]], _failure: object = None) -> None:
