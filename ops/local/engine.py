@@ -2,7 +2,7 @@
 
 moto is built to be called by tests. To serve people it lacks three things, which are added here: one set
 of tables whatever region and credentials a client has, one request at a time (it has no locks of its
-own), and reads and transactions that do not copy or sort whole tables.
+own), and reads and transactions whose cost is near to that of what they read and write.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import botocore.session
@@ -27,6 +27,8 @@ from ops.local.template import ACCOUNT, REGION, Table
 # moto's default lets any web page write to the tables of whoever looks at it. Read when moto is imported.
 os.environ.setdefault("MOTO_DISABLE_GLOBAL_CORS", "true")
 
+from moto.core.model import StructureShape
+from moto.core.serialize import SERVICE_SPECIFIC_SERIALIZERS, JSONSerializer
 from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.dynamodb.models.table import Table as MotoTable
@@ -67,6 +69,8 @@ class Embedded:
         self.url = f"http://{HOST}:{listener.getsockname()[1]}"
         self.streams_url = self.url
         dynamodb_backends[ACCOUNT][REGION] = _Backend(REGION, ACCOUNT)
+        for service in ("dynamodb", "dynamodbstreams"):
+            SERVICE_SPECIFIC_SERIALIZERS[service] = {"json": _Serializer}
         application = _Application(self.written)
         self._server = make_server(
             HOST, 0, application, threaded=True, request_handler=_RequestHandler, fd=listener.fileno()
@@ -166,7 +170,12 @@ class _Application:
             return _answer(start_response, "200 OK", f"healthy: dynamodb.{REGION}.amazonaws.com ".encode())
         if environ["REQUEST_METHOD"] != "POST" or application is None:
             return _answer(start_response, "400 Bad Request", _fault("UnknownOperationException", "not DynamoDB"))
-        environ |= {"wsgi.input": io.BytesIO(sent), "CONTENT_LENGTH": str(len(sent)), "HTTP_AUTHORIZATION": _SIGNATURE}
+        environ |= {
+            "wsgi.input": io.BytesIO(sent),
+            "CONTENT_LENGTH": str(len(sent)),
+            "CONTENT_TYPE": "application/x-amz-json-1.0",
+            "HTTP_AUTHORIZATION": _SIGNATURE,
+        }
         head: list[Any] = []
 
         def note(status: str, headers: list[tuple[str, str]], _failure: object = None) -> None:
@@ -192,6 +201,22 @@ def _fault(name: str, message: str) -> bytes:
 def _answer(start_response: Callable[..., Any], status: str, body: bytes) -> list[bytes]:
     start_response(status, [("Content-Type", "application/x-amz-json-1.0"), ("Content-Length", str(len(body)))])
     return [body]
+
+
+class _Serializer(JSONSerializer):
+    """moto's writer of answers, which takes attribute values as they are.
+
+    They are in DynamoDB's form already; moto tries some thirty names for the members of each, which is
+    most of what a page costs.
+    """
+
+    def _serialize_type_structure(
+        self, serialized: MutableMapping[str, Any], value: Any, shape: StructureShape, key: str
+    ) -> None:
+        if shape.name == "AttributeValue" and isinstance(value, dict):
+            self._default_serialize(serialized, value, shape, key)  # type: ignore[arg-type]
+        else:
+            super()._serialize_type_structure(serialized, value, shape, key)
 
 
 class _Table(MotoTable):
