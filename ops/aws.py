@@ -58,7 +58,13 @@ class Place:
         Args:
             endpoint_url: of DynamoDB; None for AWS itself.
             stack: the CloudFormation stack whose outputs name the tables.
+
+        Raises:
+            Unclear: the endpoint is no address.
         """
+        parts = urlsplit(endpoint_url or "http://engine")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise Unclear(f"The endpoint {endpoint_url!r} is no address such as http://127.0.0.1:8001.")
         self._endpoint_url = endpoint_url or None
         self._stack = stack
         self.names: list[str] = []
@@ -90,7 +96,7 @@ class Place:
         if not name and self.is_own_engine:
             name = LOCAL_NAMES.get(output)
         if not name:
-            raise Unclear(f"Which one? Name the stack with --stack, or use {option}.")
+            raise Unclear(f"Name the stack with --stack, or what to work on with {option}.")
         self.names.append(name)
         return name
 
@@ -128,10 +134,7 @@ class Place:
         return {each["OutputKey"]: each["OutputValue"] for each in answer["Stacks"][0].get("Outputs", [])}
 
     def _client(self, service: str, endpoint_url: str | None) -> Any:
-        try:
-            return self._session.create_client(service, endpoint_url=endpoint_url, config=CONFIG)
-        except ValueError as error:
-            raise Unclear(f"{error}.") from None
+        return self._session.create_client(service, endpoint_url=endpoint_url, config=CONFIG)
 
 
 def sentence_of(error: BotoCoreError | ClientError, place: Place) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -437,13 +438,16 @@ def list_keys(
     if as_json:
         click.echo(json.dumps([key.as_json for key in found], indent=2, ensure_ascii=False))
         return
-    shown = Table("name", "organization", "created", "expires", "state", "fingerprint", box=None, pad_edge=False)
+    shown = Table(box=None, pad_edge=False)
+    shown.add_column("fingerprint", no_wrap=True)
+    for title in ("state", "organization", "name", "created", "expires"):
+        shown.add_column(title, overflow="fold")
     for key in found:
         expires = "never" if key.expires_at is None else keys.as_text(key.expires_at)
-        shown.add_row(key.name, key.organization_id, key.created_at[:19] + "Z", expires, key.state, key.fingerprint)
-    console = Console(markup=False, highlight=False)
+        shown.add_row(key.fingerprint, key.state, key.organization_id, key.name, key.created_at[:19] + "Z", expires)
     # Lines that a program reads are not folded to the width of a terminal that is not there.
-    console.print(shown, width=None if console.is_terminal else 400)
+    width = None if sys.stdout.isatty() else 500
+    Console(markup=False, highlight=False, width=width).print(shown)
 
 
 @key_commands.command()
