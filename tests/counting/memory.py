@@ -152,7 +152,10 @@ def _addition(action: dict[str, Any]) -> tuple[str, int]:
 
 _TERMS: list[tuple[str, Callable[[str | None, str], bool]]] = [
     (r"attribute_not_exists\((?P<name>\S+)\)", lambda value, _: value is None),
-    (r"begins_with\((?P<name>\S+), (?P<value>\S+)\)", lambda value, other: value is not None and value.startswith(other)),
+    (
+        r"begins_with\((?P<name>\S+), (?P<value>\S+)\)",
+        lambda value, other: value is not None and value.startswith(other),
+    ),
     (r"(?P<name>\S+) = (?P<value>\S+)", lambda value, other: value == other),
     (r"(?P<name>\S+) < (?P<value>\S+)", lambda value, other: value is not None and value < other),
     (r"(?P<name>\S+) >= (?P<value>\S+)", lambda value, other: value is not None and value >= other),
