@@ -152,9 +152,12 @@ def _addition(action: dict[str, Any]) -> tuple[str, int]:
 
 _TERMS: list[tuple[str, Callable[[str | None, str], bool]]] = [
     (r"attribute_not_exists\((?P<name>\S+)\)", lambda value, _: value is None),
+    (
+        r"begins_with\((?P<name>\S+), (?P<value>\S+)\)",
+        lambda value, other: value is not None and value.startswith(other),
+    ),
     (r"(?P<name>\S+) = (?P<value>\S+)", lambda value, other: value == other),
     (r"(?P<name>\S+) < (?P<value>\S+)", lambda value, other: value is not None and value < other),
-    (r"(?P<name>\S+) <= (?P<value>\S+)", lambda value, other: value is not None and value <= other),
     (r"(?P<name>\S+) >= (?P<value>\S+)", lambda value, other: value is not None and value >= other),
 ]
 
@@ -162,7 +165,6 @@ _TERMS: list[tuple[str, Callable[[str | None, str], bool]]] = [
 def _condition(expression: str, parameters: dict[str, Any]) -> Callable[[Item], bool]:
     """The condition of terms joined by AND, each about one attribute of type S."""
     tests = []
-    expression = re.sub(r"(\S+) BETWEEN (\S+) AND (\S+)", r"\1 >= \2 AND \1 <= \3", expression)
     for term in expression.split(" AND "):
         pattern, holds = next((p, h) for p, h in _TERMS if re.fullmatch(p, term))
         groups = re.fullmatch(pattern, term).groupdict()  # type: ignore[union-attr]
