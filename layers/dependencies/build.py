@@ -42,7 +42,9 @@ OPERATIONS: Final = (
 
 def main() -> None:
     if sys.version_info[:2] != RUNTIME:
-        sys.exit(f"The layer needs Python {RUNTIME[0]}.{RUNTIME[1]}, this is {sys.version.split()[0]}; PYTHON=... chooses.")
+        sys.exit(
+            f"The layer needs Python {RUNTIME[0]}.{RUNTIME[1]}, this is {sys.version.split()[0]}; PYTHON=... chooses."
+        )
     folder, architecture = Path(sys.argv[1]), sys.argv[2]
     if architecture not in PLATFORMS:
         sys.exit(f"ARCHITECTURE is one of {', '.join(PLATFORMS)}, not {architecture!r}.")
@@ -57,7 +59,7 @@ def install(folder: Path, platforms: tuple[str, ...]) -> None:
     wheels = ["--no-deps", "--only-binary=:all:", "--implementation=cp", "--python-version=3.13"]
     wheels += [f"--platform={platform}" for platform in platforms]
     lock = ["--no-compile", "--require-hashes", "--requirement", str(Path(__file__).with_name("requirements.txt"))]
-    subprocess.run([*pip, *wheels, *lock], check=True)
+    subprocess.run([*pip, *wheels, *lock], check=True)  # noqa: S603  (every word is from this file)
 
 
 def trim(folder: Path) -> None:
@@ -150,7 +152,11 @@ def dump(path: Path, content: Any) -> None:
 def compile_all(folder: Path) -> None:
     """Bytecode that is never checked against its source: Lambda's file system is read-only and files have one date."""
     compiled = compileall.compile_dir(
-        folder, quiet=1, stripdir=str(folder), prependdir=IN_LAMBDA, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
+        folder,
+        quiet=1,
+        stripdir=str(folder),
+        prependdir=IN_LAMBDA,
+        invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
     )
     if not compiled:
         sys.exit("Some modules do not compile.")

@@ -11,11 +11,9 @@ import shutil
 import statistics
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -76,7 +74,10 @@ def main() -> None:
                 print(f"{name:15} {bytecode} wall {spread([t[0] for t in times])} cpu {spread([t[1] for t in times])}")
             for name in ("list_sessions", "authorize"):
                 for other in ("idiomatic", "list_sessions"):
-                    r = [statistics.median(t[k] for t in starts[name]) / statistics.median(t[k] for t in starts[other]) for k in (0, 1)]
+                    r = [
+                        statistics.median(t[k] for t in starts[name]) / statistics.median(t[k] for t in starts[other])
+                        for k in (0, 1)
+                    ]
                     print(name, other, [round(x, 3) for x in r])
 
 
@@ -243,9 +244,7 @@ def measure_starts(python: str, port: int, rounds: int, bytecode: bool) -> dict[
     for _ in range(rounds):
         for contender, event in contenders.items():
             with worker(python, contender, port, event, bytecode) as started:
-                wall, cpu = (
-                    a + b for a, b in zip(started.start["import_ms"], started.start["first_ms"], strict=True)
-                )
+                wall, cpu = (a + b for a, b in zip(started.start["import_ms"], started.start["first_ms"], strict=True))
                 times[contender.name].append((wall, cpu))
     return times
 

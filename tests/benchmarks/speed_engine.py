@@ -31,13 +31,13 @@ def sessions(entries: int) -> list[dict[str, Any]]:
     items = []
     for rank in range(entries):
         created_at = f"2026-11-{DAYS - rank * DAYS // entries:02d}T16:41:{59 - rank % 60:02d}.463925Z"
-        id, agent_id = f"session_{random.getrandbits(128):032x}", f"agent_{rank % 7:032x}"
+        session_id, agent_id = f"session_{random.getrandbits(128):032x}", f"agent_{rank % 7:032x}"
         item: dict[str, Any] = {
-            "id": {"S": id},
+            "id": {"S": session_id},
             "organization_id": {"S": organization(entries)},
             "agent_id": {"S": agent_id},
             "organization_agent": {"S": f"{organization(entries)}#{agent_id}"},
-            "created_at_id": {"S": f"{created_at}#{id}"},
+            "created_at_id": {"S": f"{created_at}#{session_id}"},
             "status": {"S": random.choice(["started", "active", "idle"])},
             "created_at": {"S": created_at},
             "updated_at": {"S": created_at},

@@ -37,8 +37,8 @@ def main() -> None:
     answer = handler(event, Context())
     answered = time.perf_counter(), time.process_time()
     report = {
-        "import_ms": [(after - before) * 1000 for before, after in zip(imported, ready)],
-        "first_ms": [(after - before) * 1000 for before, after in zip(ready, answered)],
+        "import_ms": [(after - before) * 1000 for before, after in zip(imported, ready, strict=True)],
+        "first_ms": [(after - before) * 1000 for before, after in zip(ready, answered, strict=True)],
         "answer": answer,
         "python": sys.version.split()[0],
         "modules": len(sys.modules.keys() - KNOWN),

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import boto3
-import pytest
 from botocore.exceptions import ClientError
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from moto import mock_aws
 
-from ops.audit import audit
-from ops.rebuild import empty, rebuild
-from sessions import paging, table
-from sessions.contract import PageRequest
-from sessions.counting import Counting, Keys, as_it_is
-from sessions.paging import Pages
-from tests.counting.memory import KEYS, Memory
-from tests.service import TEMPLATE
+from sessions.counting import Keys
 
 AGENT = "agent_1"
 TIMES = ["2026-10-31T23:59:59.999999Z", "2026-11-01T00:00:00.000000Z", "2026-11-01T00:00:59.000000Z"]
