@@ -1,6 +1,7 @@
-"""Builds the layer of third-party packages: locked wheels for the runtime, less what no function ever reads.
+"""Builds what `sam build` asks for: a layer or a function as it lies in Lambda, with its bytecode.
 
-Usage: build.py FOLDER ARCHITECTURE, on the very Python that the runtime has, as bytecode depends on it.
+Usage: build.py LOGICAL_ID ARTIFACTS_FOLDER ARCHITECTURE, in the source folder. SAM's own builder for Python ships
+no bytecode, and in Lambda's read-only file system every cold start would compile every module anew.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import compileall
 import gzip
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +18,12 @@ from py_compile import PycInvalidationMode
 from typing import Any, Final
 
 RUNTIME: Final = (3, 13)
-IN_LAMBDA: Final = "/opt/python"
+"""Bytecode runs on the very version that made it."""
+
+DEPENDENCIES: Final = "DependenciesLayer"
+LAYER_HOME: Final = "/opt"
+FUNCTION_HOME: Final = "/var/task"
+"""Where Lambda lays them out ('Packaging your layer content', 'Lambda runtimes')."""
 
 PLATFORMS: Final = {
     # Amazon Linux 2023, which the runtime stands on, has glibc 2.34.
@@ -41,25 +48,49 @@ OPERATIONS: Final = (
 
 
 def main() -> None:
-    if sys.version_info[:2] != RUNTIME:
-        sys.exit(
-            f"The layer needs Python {RUNTIME[0]}.{RUNTIME[1]}, this is {sys.version.split()[0]}; PYTHON=... chooses."
-        )
-    folder, architecture = Path(sys.argv[1]), sys.argv[2]
+    _, logical_id, artifacts, architecture = sys.argv
+    ensure_runtime()
     if architecture not in PLATFORMS:
         sys.exit(f"ARCHITECTURE is one of {', '.join(PLATFORMS)}, not {architecture!r}.")
-    install(folder, PLATFORMS[architecture])
-    trim(folder)
-    compile_all(folder)
+    folder = Path(artifacts)
+    if logical_id == DEPENDENCIES:
+        install(folder / "python", PLATFORMS[architecture])
+        trim(folder / "python")
+    else:
+        copy_sources(Path(), folder)
+    compile_all(folder, LAYER_HOME if logical_id.endswith("Layer") else FUNCTION_HOME)
+
+
+def ensure_runtime() -> None:
+    """Goes on in an interpreter of the runtime's version, if this one is another and such a one can be found."""
+    if sys.version_info[:2] == RUNTIME:
+        return
+    version = ".".join(map(str, RUNTIME))
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    found = [os.environ.get("PYTHON"), f"python{version}", *map(str, pyenv.glob(f"{version}.*/bin/python{version}"))]
+    for python in filter(None, map(shutil.which, filter(None, found))):
+        asked = subprocess.run([python, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
+        if asked.stdout.startswith(f"Python {version}."):
+            os.execv(python, [python, *sys.argv])  # noqa: S606
+    sys.exit(f"The build needs Python {version}, this is {sys.version.split()[0]}; PYTHON=... says where it is.")
 
 
 def install(folder: Path, platforms: tuple[str, ...]) -> None:
     """The locked wheels, whatever machine this is."""
+    version = ".".join(map(str, RUNTIME))
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--target", str(folder)]
-    wheels = ["--no-deps", "--only-binary=:all:", "--implementation=cp", "--python-version=3.13"]
+    wheels = ["--no-deps", "--only-binary=:all:", "--implementation=cp", f"--python-version={version}"]
     wheels += [f"--platform={platform}" for platform in platforms]
-    lock = ["--no-compile", "--require-hashes", "--requirement", str(Path(__file__).with_name("requirements.txt"))]
+    lock = ["--no-compile", "--require-hashes", "--requirement", "requirements.txt"]
     subprocess.run([*pip, *wheels, *lock], check=True)  # noqa: S603  (every word is from this file)
+
+
+def copy_sources(source: Path, folder: Path) -> None:
+    """Python files, each where it was."""
+    for path in source.rglob("*.py"):
+        target = folder / path.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
 
 
 def trim(folder: Path) -> None:
@@ -149,13 +180,13 @@ def dump(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
 
 
-def compile_all(folder: Path) -> None:
-    """Bytecode that is never checked against its source: Lambda's file system is read-only and files have one date."""
+def compile_all(folder: Path, home: str) -> None:
+    """Bytecode that is never checked against its source, which nobody can change in Lambda."""
     compiled = compileall.compile_dir(
         folder,
         quiet=1,
         stripdir=str(folder),
-        prependdir=IN_LAMBDA,
+        prependdir=home,
         invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
     )
     if not compiled:
