@@ -147,7 +147,7 @@ def test_a_transaction_that_fails_leaves_rows_and_stream_as_they_were(running: R
                     "Put": {
                         "TableName": table,
                         "Item": row("b", "1"),
-                        "ConditionExpression": "attribute_exists(missing)",
+                        "ConditionExpression": "attribute_exists(nowhere)",
                     }
                 },
             ]
