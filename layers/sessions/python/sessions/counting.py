@@ -118,7 +118,7 @@ def keys_of(session_id: str, image: Item) -> Marker:
     whose id is too long to be a marker's key.
     """
     created_at_id = _text(image, SORT_KEY)
-    if created_at_id is None or len((MARKER_PREFIX + session_id).encode()) > PARTITION_KEY_BYTES:
+    if created_at_id is None or not _fits_a_marker(session_id):
         return None
     organization_id, organization_agent = _text(image, ORGANIZATION), _text(image, ORGANIZATION_AGENT)
     if organization_id is not None and "#" in organization_id:
@@ -128,6 +128,10 @@ def keys_of(session_id: str, image: Item) -> Marker:
     if organization_id is None and organization_agent is None:
         return None
     return Keys(organization_id, organization_agent, created_at_id)
+
+
+def _fits_a_marker(session_id: str) -> bool:
+    return len((MARKER_PREFIX + session_id).encode()) <= PARTITION_KEY_BYTES
 
 
 def marker_of(item: Item) -> Marker:
@@ -231,7 +235,8 @@ class Counting:
             sessions: what the marker of each session is to become; packed in this order.
         """
         outcome = Outcome()
-        work = _Work(list(sessions), ends_at=time.monotonic() + DEADLINE)
+        # A key that is too long would make DynamoDB refuse to read all the others with it.
+        work = _Work(list(filter(_fits_a_marker, sessions)), ends_at=time.monotonic() + DEADLINE)
         for tries in range(TRIES):
             if tries:
                 self._sleep(pause(tries))
