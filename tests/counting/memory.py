@@ -31,10 +31,12 @@ def client_error(code: str, operation: str, reasons: Iterable[str] = (), status:
 class Memory:
     """Two tables, and the methods of a client that are used on them."""
 
-    def __init__(self, page: int = 1000) -> None:
+    def __init__(self, page: int = 1000, names_the_end: bool = True) -> None:
         self.tables: dict[str, dict[tuple[str, ...], Item]] = {name: {} for name in KEYS}
         self.page = page
         """Items in one cursor page, which DynamoDB bounds in bytes."""
+        self.names_the_end = names_the_end
+        """Whether a Query that ends at its limit names a last key, though nothing may follow: moto's names none."""
 
     def put_item(self, TableName: str, Item: Item) -> dict[str, Any]:  # noqa: N803
         self.tables[TableName][_key(TableName, Item)] = dict(Item)
@@ -91,7 +93,7 @@ class Memory:
         page: dict[str, Any] = {"Count": len(items[:size]), "ScannedCount": len(items[:size])}
         if parameters.get("Select") != "COUNT":
             page["Items"] = [dict(item) for item in items[:size]]
-        if len(items) > size or (len(items) == size == parameters.get("Limit")):
+        if len(items) > size or (self.names_the_end and len(items) == size == parameters.get("Limit")):
             page["LastEvaluatedKey"] = {name: items[size - 1][name] for name in names}
         return page
 
@@ -150,25 +152,26 @@ def _addition(action: dict[str, Any]) -> tuple[str, int]:
     return action["ExpressionAttributeNames"][match[1]], int(number)
 
 
-_TERMS: list[tuple[str, Callable[[str | None, str], bool]]] = [
-    (r"attribute_not_exists\((?P<name>\S+)\)", lambda value, _: value is None),
+_TERMS: list[tuple[str, Callable[[str | None, str, str], bool]]] = [
+    (r"attribute_not_exists\((?P<name>\S+)\)", lambda value, *_: value is None),
+    (r"(?P<name>\S+) = (?P<low>\S+)", lambda value, low, _: value == low),
+    (r"(?P<name>\S+) < (?P<low>\S+)", lambda value, low, _: value is not None and value < low),
+    (r"(?P<name>\S+) >= (?P<low>\S+)", lambda value, low, _: value is not None and value >= low),
     (
-        r"begins_with\((?P<name>\S+), (?P<value>\S+)\)",
-        lambda value, other: value is not None and value.startswith(other),
+        r"(?P<name>\S+) BETWEEN (?P<low>\S+) AND (?P<high>\S+)",
+        lambda value, low, high: value is not None and low <= value <= high,
     ),
-    (r"(?P<name>\S+) = (?P<value>\S+)", lambda value, other: value == other),
-    (r"(?P<name>\S+) < (?P<value>\S+)", lambda value, other: value is not None and value < other),
-    (r"(?P<name>\S+) >= (?P<value>\S+)", lambda value, other: value is not None and value >= other),
 ]
 
 
 def _condition(expression: str, parameters: dict[str, Any]) -> Callable[[Item], bool]:
     """The condition of terms joined by AND, each about one attribute of type S."""
     tests = []
-    for term in expression.split(" AND "):
-        pattern, holds = next((p, h) for p, h in _TERMS if re.fullmatch(p, term))
-        groups = re.fullmatch(pattern, term).groupdict()  # type: ignore[union-attr]
-        name = parameters.get("ExpressionAttributeNames", {}).get(groups["name"], groups["name"])
-        other = parameters["ExpressionAttributeValues"][groups["value"]]["S"] if "value" in groups else ""
-        tests.append((name, holds, other))
-    return lambda item: all(holds(item.get(name, {}).get("S"), other) for name, holds, other in tests)
+    for term in re.split(r" AND (?!:)", expression):  # BETWEEN has an AND of its own, before a value
+        match, holds = next((match, holds) for form, holds in _TERMS if (match := re.fullmatch(form, term)))
+        groups = match.groupdict()
+        name = parameters.get("ExpressionAttributeNames", {}).get(groups.pop("name"), match["name"])
+        values = [parameters["ExpressionAttributeValues"][value]["S"] for value in groups.values()]
+        low, high = (*values, "", "")[:2]
+        tests.append((name, holds, low, high))
+    return lambda item: all(holds(item.get(name, {}).get("S"), low, high) for name, holds, low, high in tests)
