@@ -1,0 +1,386 @@
+"""Rebuild, audit and redrive: what was not counted, or counted wrong, ends right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+
+from ops.audit import MISSING, ORPHANED, STALE, Counter, audit
+from ops.load import item_of
+from ops.rebuild import Pace, Report, StillCounting, rebuild
+from ops.redrive import redrive
+from tests.conftest import Lines
+from tests.counting.rows import counters, expected, markers, rows
+from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, session
+
+
+def at_once(_: float) -> None:
+    """Sleeps no time."""
+
+
+def repair(service: Service, **options: Any) -> Report:
+    return rebuild(service.dynamodb, "sessions", "counts", **({"rate": 1e9, "sleep": at_once} | options))
+
+
+def differences(service: Service, sleep: Callable[[float], None] = at_once) -> Any:
+    return audit(service.dynamodb, "sessions", "counts", sleep=sleep)
+
+
+def put_unseen(service: Service, *entries: dict[str, Any]) -> None:
+    """Writes sessions that the stream loses."""
+    for entry in entries:
+        service.dynamodb.put_item(TableName="sessions", Item=item_of(entry))
+
+
+def delete_unseen(service: Service, *entries: dict[str, Any]) -> None:
+    for entry in entries:
+        service.dynamodb.delete_item(TableName="sessions", Key={"id": {"S": entry["id"]}})
+
+
+def drift(service: Service, bucket: str, change: int) -> None:
+    """Somebody writes to a counter by hand."""
+    service.dynamodb.update_item(
+        TableName="counts",
+        Key={"scope": {"S": ORGANIZATION}, "bucket": {"S": bucket}},
+        UpdateExpression="ADD #count :change",
+        ExpressionAttributeNames={"#count": "count"},
+        ExpressionAttributeValues={":change": {"N": str(change)}},
+    )
+
+
+def once_before(service: Service, operation: str, work: Callable[[], None], call: int = 1) -> None:
+    """Does something just before the so manyth call of an operation."""
+    calls = iter(range(1, call + 1))
+
+    def hook(**_: Any) -> None:
+        if next(calls, None) == call:
+            work()
+
+    service.dynamodb.meta.events.register(f"before-call.dynamodb.{operation}", hook)
+
+
+# ------------------------------------------------------------------------------------- rebuild
+
+
+def test_a_backfill_counts_a_table_that_was_never_counted(service: Service) -> None:
+    entries = [
+        session(
+            number,
+            organization_id=organization,
+            agent_id=agent,
+            created_at=f"2026-{1 + number % 9:02d}-01T00:00:00.000000Z",
+        )
+        for number, (organization, agent) in enumerate([(ORGANIZATION, AGENT), (OTHER_ORGANIZATION, OTHER_AGENT)] * 70)
+    ]
+    put_unseen(service, *entries)
+    report = repair(service)
+    assert counters(service) == expected(entries)
+    assert markers(service) == {entry["id"] for entry in entries}
+    assert (report.sessions, report.added, report.moved, report.removed, report.unchanged) == (140, 140, 0, 0, 0)
+    assert differences(service).is_clean
+
+
+def test_a_rebuild_merges_counters_so_that_it_takes_few_transactions(service: Service) -> None:
+    put_unseen(service, *(session(number) for number in range(90)))
+    assert repair(service).transactions == 1
+
+
+def test_a_second_rebuild_changes_nothing(service: Service) -> None:
+    put_unseen(service, session(1), session(2))
+    repair(service)
+    before = rows(service)
+    assert repair(service) == Report(sessions=2, unchanged=2)
+    assert rows(service) == before
+
+
+def test_missing_stale_and_orphaned_markers_are_found_and_mended(service: Service) -> None:
+    kept, stale, orphaned = session(1), session(2), session(3)
+    service.put(kept, stale, orphaned)
+    service.drain()
+    moved, missing = session(2, agent_id=OTHER_AGENT), session(4)
+    delete_unseen(service, stale, orphaned)
+    put_unseen(service, moved, missing)
+
+    found = {each.session_id: each.kind for each in differences(service).wrong_markers}
+    assert found == {missing["id"]: MISSING, stale["id"]: STALE, orphaned["id"]: ORPHANED}
+
+    report = repair(service)
+    assert (report.added, report.moved, report.removed, report.unchanged) == (1, 1, 1, 1)
+    assert counters(service) == expected([kept, moved, missing])
+    assert differences(service).is_clean
+
+
+def test_sessions_without_the_keys_of_an_index_are_no_difference(service: Service) -> None:
+    whole = item_of(session(1))
+    service.put_items({"id": {"S": "session_0"}, "title": {"S": "a fragment"}})
+    service.put_items({name: value for name, value in whole.items() if name != "organization_agent"})
+    repair(service)
+    assert {scope for scope, _ in counters(service)} == {ORGANIZATION}
+    assert differences(service).is_clean
+
+
+@pytest.mark.parametrize("is_delivered", [True, False], ids=["delivered at once", "delivered later"])
+@pytest.mark.parametrize(
+    ("operation", "call"),
+    [("BatchGetItem", 1), ("TransactWriteItems", 1), ("BatchGetItem", 2)],
+    ids=["before it reads markers", "before it writes", "before it looks again"],
+)
+@pytest.mark.parametrize("becomes", ["deleted", "created again", "created again elsewhere"])
+def test_a_session_that_changes_while_it_is_rebuilt_ends_right(
+    service: Service, becomes: str, operation: str, call: int, is_delivered: bool
+) -> None:
+    first, other = session(1), session(2)
+    last = {
+        "deleted": [],
+        "created again": [session(1)],
+        "created again elsewhere": [session(1, organization_id=OTHER_ORGANIZATION, agent_id=OTHER_AGENT)],
+    }[becomes]
+    put_unseen(service, first, other)
+
+    def change() -> None:
+        service.delete(first["id"])
+        service.put(*last)
+        if is_delivered:
+            service.drain()
+
+    once_before(service, operation, change, call)
+    repair(service)
+    service.drain()
+    assert counters(service) == expected([other, *last])
+    assert differences(service).is_clean
+
+
+def test_an_orphan_that_is_created_again_before_it_is_removed_stays(service: Service) -> None:
+    service.put(session(1))
+    service.drain()
+    delete_unseen(service, session(1))
+    once_before(service, "TransactWriteItems", lambda: put_unseen(service, session(1)))
+    repair(service)
+    assert counters(service) == expected([session(1)])
+
+
+def test_a_session_that_cannot_be_counted_is_reported_and_all_others_are_counted(service: Service) -> None:
+    put_unseen(service, *(session(number) for number in range(4)))
+
+    def refuse(params: dict[str, Any], **_: Any) -> Any:
+        if session(2)["id"] not in params["body"].decode():
+            return None
+        error = {"Code": "TransactionCanceledException", "Message": ""}
+        reasons = [{"Code": "ValidationError"}]
+        answer = {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 400}, "CancellationReasons": reasons}
+        return SimpleNamespace(status_code=400), answer
+
+    service.dynamodb.meta.events.register("before-call.dynamodb.TransactWriteItems", refuse)
+    report = repair(service)
+    assert report.failed == {session(2)["id"]: "TransactionCanceledException: ValidationError"}
+    assert counters(service) == expected(session(number) for number in (0, 1, 3))
+
+
+def test_counters_that_drifted_are_mended_by_emptying_first_alone(service: Service) -> None:
+    service.put(session(1), session(2))
+    service.drain()
+    drift(service, "M2026-11", 5)
+    (wrong,) = differences(service).wrong_counters
+    assert wrong == Counter(ORGANIZATION, "M2026-11", 7, 2)
+
+    repair(service)
+    assert differences(service).wrong_counters == [wrong]
+
+    report = repair(service, empty_first=True)
+    assert report.added == 2
+    assert differences(service).is_clean
+    assert counters(service) == expected([session(1), session(2)])
+
+
+def test_what_the_engine_leaves_undone_while_emptying_is_done_again(service: Service) -> None:
+    service.put(session(1))
+    service.drain()
+    answers = iter(range(2))
+
+    def leave(params: dict[str, Any], **_: Any) -> Any:
+        if next(answers, None) is None:
+            return None
+        undone = json.loads(params["body"])["RequestItems"]
+        return SimpleNamespace(status_code=200), {"UnprocessedItems": undone}
+
+    service.dynamodb.meta.events.register("before-call.dynamodb.BatchWriteItem", leave)
+    repair(service, empty_first=True)
+    assert counters(service) == expected([session(1)])
+
+
+def test_emptying_stops_when_somebody_counts_meanwhile(service: Service) -> None:
+    service.put(session(1))
+    service.drain()
+
+    def count_meanwhile(what: str, _done: int, _of: int | None) -> None:
+        if what == "emptying the counts":
+            service.put(session(2))
+            service.drain()
+
+    with pytest.raises(StillCounting, match="Turn the event source mapping off"):
+        repair(service, empty_first=True, progress=count_meanwhile)
+
+
+def test_work_begins_at_the_rate_that_was_asked_for() -> None:
+    slept: list[float] = []
+    pace = Pace(rate=100, sleep=slept.append)
+    for amount in (50, 100, 1):
+        pace.wait(amount)
+    assert slept == pytest.approx([0, 0.5, 1.5], abs=0.2)
+
+
+# ------------------------------------------------------------------------------------- audit
+
+
+def test_an_audit_tells_what_differs_and_changes_nothing(service: Service) -> None:
+    put_unseen(service, session(1))
+    before = rows(service)
+    report = differences(service)
+    assert {(each.scope, each.bucket): each.actual for each in report.wrong_counters} == expected([session(1)])
+    assert {each.counted for each in report.wrong_counters} == {0}
+    assert (report.sessions, report.markers, report.counters, report.looks) == (1, 0, 0, 2)
+    assert rows(service) == before
+
+
+def test_what_the_stream_counts_between_two_looks_is_no_difference(service: Service) -> None:
+    service.put(session(1))
+    report = differences(service, sleep=lambda _: service.drain())
+    assert report.is_clean
+    assert report.looks == 2
+
+
+def test_a_row_without_a_number_is_a_difference(service: Service) -> None:
+    key = {"scope": {"S": ORGANIZATION}, "bucket": {"S": "M2026-11"}}
+    service.dynamodb.put_item(TableName="counts", Item=key)
+    assert differences(service).wrong_counters == [Counter(ORGANIZATION, "M2026-11", None, 0)]
+
+
+# ------------------------------------------------------------------------------------- negative buckets
+
+
+def test_a_negative_bucket_counts_as_none_and_is_reported(service: Service, lines: Lines) -> None:
+    older = session(1, created_at="2026-10-01T00:00:00.000000Z")
+    service.put(older, *(session(number) for number in range(2, 5)))
+    service.drain()
+    drift(service, "M2026-10", -3)
+    lines()
+    answer = service.get("limit=2")
+    assert answer.body["total"] == 3
+    line, metrics = lines()
+    assert line["negative_buckets"] == ["M2026-10"]
+    assert metrics["NegativeBuckets"] == [1.0]
+    assert Counter(ORGANIZATION, "M2026-10", -2, 1) in differences(service).wrong_counters
+
+
+# ------------------------------------------------------------------------------------- redrive
+
+
+class Queue:
+    """The failure queue and the stream that its messages point into."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.sqs = boto3.client("sqs")
+        # By itself botocore calls an address made from the stream's ARN, which moto does not know.
+        self.streams = boto3.client("dynamodbstreams", endpoint_url="https://streams.dynamodb.eu-west-1.amazonaws.com")
+        self.url = self.sqs.create_queue(QueueName="failures")["QueueUrl"]
+        self.arn = self.streams.list_streams(TableName="sessions")["Streams"][0]["StreamArn"]
+        (shard,) = self.streams.describe_stream(StreamArn=self.arn)["StreamDescription"]["Shards"]
+        self.shard_id = shard["ShardId"]
+
+    @property
+    def sequence_numbers(self) -> list[str]:
+        iterator = self.streams.get_shard_iterator(
+            StreamArn=self.arn, ShardId=self.shard_id, ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        records = self.streams.get_records(ShardIterator=iterator)["Records"]
+        return [record["dynamodb"]["SequenceNumber"] for record in records]
+
+    def send(self, first: str, last: str) -> None:
+        """Lambda gives up on a batch."""
+        info = {
+            "shardId": self.shard_id,
+            "startSequenceNumber": first,
+            "endSequenceNumber": last,
+            "batchSize": 1,
+            "streamArn": self.arn,
+        }
+        self.sqs.send_message(QueueUrl=self.url, MessageBody=json.dumps({"DDBStreamBatchInfo": info}))
+
+    @property
+    def length(self) -> int:
+        names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        attributes = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
+        return sum(map(int, attributes.values()))
+
+    def redrive(self) -> Any:
+        dynamodb: Any = self.service.dynamodb
+        return redrive(self.sqs, self.streams, dynamodb, self.url, "sessions", "counts", wait=0, sleep=at_once)
+
+
+@pytest.fixture
+def queue(service: Service) -> Queue:
+    return Queue(service)
+
+
+def test_a_redrive_counts_the_sessions_of_a_batch_and_no_others(service: Service, queue: Queue) -> None:
+    put_unseen(service, *(session(number) for number in range(4)))
+    numbers = queue.sequence_numbers
+    queue.send(numbers[1], numbers[2])
+    report = queue.redrive()
+    assert (report.done, report.sessions, report.is_clean) == (1, 2, True)
+    assert counters(service) == expected([session(1), session(2)])
+    assert queue.length == 0
+
+
+def test_a_redrive_looks_at_a_session_as_it_is_now(service: Service, queue: Queue) -> None:
+    gone, moved = session(1), session(2, agent_id=OTHER_AGENT)
+    put_unseen(service, gone, session(2))
+    numbers = queue.sequence_numbers
+    service.delete(gone["id"])
+    service.delete(session(2)["id"])
+    service.put(moved)
+    service.drain()
+    queue.send(numbers[0], numbers[1])
+    assert queue.redrive().is_clean
+    assert counters(service) == expected([moved])
+
+
+@pytest.mark.parametrize("code", ["TrimmedDataAccessException", "ResourceNotFoundException"])
+def test_a_message_whose_records_the_stream_has_forgotten_is_kept(service: Service, queue: Queue, code: str) -> None:
+    put_unseen(service, session(1))
+    queue.send(*queue.sequence_numbers * 2)
+    answer = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    events = queue.streams.meta.events
+    events.register(
+        "before-call.dynamodb-streams.GetShardIterator", lambda **_: (SimpleNamespace(status_code=400), answer)
+    )
+    report = queue.redrive()
+    assert list(report.kept.values()) == [
+        "Its records are no longer in the stream; `sessions counts rebuild` counts their sessions."
+    ]
+    assert (report.done, queue.length, counters(service)) == (0, 1, {})
+
+
+def test_a_message_of_another_kind_is_kept(queue: Queue) -> None:
+    for body in ("{}", "no json", '{"DDBStreamBatchInfo": {"shardId": "x"}}'):
+        queue.sqs.send_message(QueueUrl=queue.url, MessageBody=body)
+    report = queue.redrive()
+    assert set(report.kept.values()) == {"This is not a message of the stream's event source mapping."}
+    assert queue.length == 3
+
+
+def test_a_message_whose_session_cannot_be_counted_is_kept(
+    service: Service, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sessions.counting.DEADLINE", -1.0)
+    put_unseen(service, session(1))
+    queue.send(*queue.sequence_numbers * 2)
+    report = queue.redrive()
+    assert list(report.kept.values()) == [f"{session(1)['id']}: _OutOfTime"]
+    assert queue.length == 1
