@@ -1,4 +1,4 @@
-"""The OpenAPI document of the endpoint, made from the models; `docs/openapi.json` is what it prints.
+"""The OpenAPI document of the endpoint, made from the contract; `docs/openapi.json` is what it prints.
 
 python -m ops.openapi            writes docs/openapi.json
 python -m ops.openapi --check    fails when that file is not current, and writes nothing
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema
 
 from sessions.contract import (
     AGENT_ID_FILTER,
@@ -17,8 +17,7 @@ from sessions.contract import (
     LIMIT_DEFAULT,
     LIMIT_MAX,
     PARAMETERS,
-    Error,
-    Page,
+    SESSION,
 )
 
 FILE: Final = Path(__file__).resolve().parent.parent / "docs" / "openapi.json"
@@ -199,19 +198,49 @@ def _headers(*names: str) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    """The models, with the fields required that the published contract requires."""
-    _, schema = models_json_schema(
-        [(Page, "validation"), (Error, "validation")], ref_template="#/components/schemas/{model}"
-    )
-    schemas: dict[str, Any] = {name: _simplified(each) for name, each in schema["$defs"].items()}
-    schemas["Session"]["description"] += (
-        " Every field is in every answer, those that are not required as null or as an empty array when they have no "
-        "value."
-    )
-    schemas["ErrorDetail"]["properties"]["code"]["examples"] = list(
-        dict.fromkeys(code for _, messages, _ in _ERRORS.values() for code in messages)
-    )
-    return schemas
+    """The bodies of answers, with the fields required that the published contract requires."""
+    generated = _simplified(GenerateJsonSchema(ref_template="#/components/schemas/{model}").generate(SESSION))
+    parts = generated.pop("$defs", {})
+    return {
+        "Page": {
+            "type": "object",
+            "description": "Some entries of the list, newest first, and how many there are in all.",
+            "properties": {
+                "data": {"type": "array", "items": {"$ref": "#/components/schemas/Session"}},
+                "total": _whole("How many entries match, across all pages."),
+                "offset": _whole("How many entries were skipped."),
+                "limit": _whole("How many entries were returned at most."),
+            },
+            "required": ["data", "total", "offset", "limit"],
+        },
+        "Session": {
+            "description": "One conversation with one agent. Every field is in every answer, those that are not "
+            "required as null or as an empty array when they have no value."
+        }
+        | generated,
+        **parts,
+        "Error": {
+            "type": "object",
+            "description": "The body of every answer that is not 200.",
+            "properties": {
+                "error": {
+                    "type": "object",
+                    "description": "A stable code for programs and a sentence for people.",
+                    "properties": {"code": {"type": "string", "examples": _codes()}, "message": {"type": "string"}},
+                    "required": ["code", "message"],
+                }
+            },
+            "required": ["error"],
+        },
+    }
+
+
+def _whole(description: str) -> dict[str, Any]:
+    return {"type": "integer", "format": "int32", "minimum": 0, "maximum": INT32_MAX, "description": description}
+
+
+def _codes() -> list[str]:
+    return list(dict.fromkeys(code for _, messages, _ in _ERRORS.values() for code in messages))
 
 
 def _simplified(schema: Any) -> Any:

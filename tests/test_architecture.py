@@ -19,8 +19,6 @@ FLOORS = [
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
-POWERTOOLS = {"http", "observability"}
-
 
 def imports(path: Path) -> set[str]:
     """Modules that a file imports when it runs, those for type checkers alone left out."""
@@ -54,7 +52,6 @@ def test_a_module_of_the_shared_package_uses_only_what_stands_below_it(path: Pat
 def test_storage_knows_nothing_of_http_and_models_nothing_of_aws(path: Path) -> None:
     roots = {name.split(".")[0] for name in imports(path)}
     assert "boto3" not in roots
-    assert "aws_lambda_powertools" not in roots or path.stem in POWERTOOLS
     assert "botocore" not in roots or path.stem in {"dynamodb", "counting", "wire"}
     assert "ops" not in roots
 

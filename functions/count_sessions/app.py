@@ -1,13 +1,10 @@
 """Keeps the counts from the stream of the sessions table: records in, the first one to deliver again out."""
 
-import json
-import time
 from typing import Any
 
 from sessions import dynamodb, settings
 from sessions.counting import Counting, after, changes_of
-
-METRICS = ("SessionsCounted", "Transactions", "Retries", "FailedRecords")
+from sessions.observability import write
 
 environment = settings.read(settings.CountSettings)
 counting = Counting(dynamodb.client(), environment.counts_table)
@@ -22,25 +19,20 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     changes = changes_of(event["Records"])
     outcome = counting.count({session_id: after(each) for session_id, each in changes.items()})
     failed = [session_id for session_id in changes if session_id in outcome.failed]
-    line = {
-        "level": "ERROR" if failed else "INFO",
-        "message": "not all counted" if failed else "counted",
-        "request_id": getattr(context, "aws_request_id", None),
-        "records": len(event["Records"]),
-        "SessionsCounted": len(changes) - len(failed),
-        "Transactions": outcome.transactions,
-        "Retries": outcome.retries,
-        "FailedRecords": sum(len(changes[session_id]) for session_id in failed),
-    }
-    if failed:
-        line["failed_sessions"] = outcome.failed
-    print(json.dumps(line | _metrics(), separators=(",", ":")))
+    write(
+        "count_sessions",
+        "ERROR" if failed else "INFO",
+        "not all counted" if failed else "counted",
+        {
+            "request_id": getattr(context, "aws_request_id", None),
+            "records": len(event["Records"]),
+            "failed_sessions": outcome.failed,
+        },
+        {
+            "SessionsCounted": len(changes) - len(failed),
+            "Transactions": outcome.transactions,
+            "Retries": outcome.retries,
+            "FailedRecords": sum(len(changes[session_id]) for session_id in failed),
+        },
+    )
     return {"batchItemFailures": [{"itemIdentifier": changes[failed[0]][0].sequence_number}] if failed else []}
-
-
-def _metrics() -> dict[str, Any]:
-    """What makes metrics of a log line ('CloudWatch embedded metric format specification')."""
-    metrics = [{"Name": name, "Unit": "Count"} for name in METRICS]
-    directive = {"Namespace": "Sessions", "Dimensions": [["service"]], "Metrics": metrics}
-    stamp = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
-    return {"_aws": stamp, "service": "count_sessions"}

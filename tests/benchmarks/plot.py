@@ -92,8 +92,7 @@ class _Panel:
             y = self._y(10**power)
             parts.append(f'<line class="grid" x1="{self._left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(_text(self._left - LABEL_GAP, y + 4, _count(10**power), "end"))
-        for sessions in self._sessions:
-            parts.append(_text(self._x(sessions), PANEL_BOTTOM + 20, _count(sessions), "middle"))
+        parts += [_text(self._x(each), PANEL_BOTTOM + 20, _count(each), "middle") for each in self._sessions]
         parts.append(_text((self._left + right) / 2, PANEL_BOTTOM + 42, "sessions of the organization", "middle"))
         for kind, line in self._lines.items():
             places = [(self._x(x), self._y(y)) for x, y in zip(self._sessions, line, strict=True)]

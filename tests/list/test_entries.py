@@ -133,7 +133,7 @@ def test_a_broken_entry_keeps_its_place_and_is_left_out(service: Service, field:
     (reported,) = [line for line in written if line.get("message") == "broken entry left out"]
     assert reported["session_id"] == session(3)["id"]
     assert reported["level"] == "ERROR"
-    assert [line["BrokenEntries"] for line in written if "BrokenEntries" in line] == [[1.0], [0.0]]
+    assert [line["BrokenEntries"] for line in written if "BrokenEntries" in line] == [1, 0]
 
 
 def test_an_entry_in_the_list_of_an_agent_that_is_not_its_own_is_left_out(service: Service) -> None:

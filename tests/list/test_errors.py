@@ -156,8 +156,8 @@ def test_one_line_is_logged_for_a_page_with_ids_and_numbers_only(service: Servic
     service.drain()
     lines()
     answer = service.get("limit=5")
-    line, metrics = lines()
-    assert "private title" not in str(line) + str(metrics)
+    (line,) = lines()
+    assert "private title" not in str(line)
     assert {name: line[name] for name in ("message", "organization_id", "offset", "limit", "total", "entries")} == {
         "message": "listed",
         "organization_id": ORGANIZATION,
@@ -166,9 +166,11 @@ def test_one_line_is_logged_for_a_page_with_ids_and_numbers_only(service: Servic
         "total": 1,
         "entries": 1,
     }
-    assert (line["round_trips"], line["requests"], line["request_id"]) == (1, 2, answer.headers["X-Request-Id"])
-    assert metrics["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Sessions"
-    assert metrics["Answers.ok"] == [1.0]
+    assert (line["RoundTrips"], line["requests"], line["request_id"]) == (1, 2, answer.headers["X-Request-Id"])
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    assert (directive["Namespace"], directive["Dimensions"]) == ("Sessions", [["service"]])
+    assert {"Name": "Duration", "Unit": "Milliseconds"} in directive["Metrics"]
+    assert line["Answers.ok"] == 1
 
 
 def test_mistakes_of_callers_are_logged_as_information(service: Service, lines: Lines) -> None:

@@ -1,13 +1,14 @@
-"""Answers: the `Link` header, the envelope of errors, and the one table from exception to response."""
+"""Answers: routes, the `Link` header, browsers' origins, and the one table from exception to response."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
-from aws_lambda_powertools.event_handler import CORSConfig, Response
+from pydantic_core import to_json
 
-from sessions.contract import Error, ErrorDetail, Page, PageRequest
+from sessions.contract import Page, PageRequest
 from sessions.errors import (
     Forbidden,
     InvalidParameter,
@@ -17,10 +18,12 @@ from sessions.errors import (
     Unauthorized,
     Unavailable,
 )
+from sessions.identity import header_values
 
-JSON: Final = "application/json"
+Event = Mapping[str, Any]
+"""A REST proxy event ('Input format of a Lambda function for proxy integration')."""
 
-UNKNOWN_PATH: Final = "/"
+PATH: Final = "/v1/sessions"
 
 ANSWER_BYTES_MAX: Final = 6_291_556
 """Bytes of a synchronous answer ('Lambda quotas': 6 MB), headers and JSON escapes of the body included."""
@@ -30,6 +33,12 @@ ENVELOPE_BYTES: Final = 4_096
 
 RETRY_AFTER: Final = "1"
 """Seconds; throttled DynamoDB partitions recover within one."""
+
+PREFLIGHT_SECONDS: Final = "600"
+"""How long a browser may remember what a preflight allowed."""
+
+EXPOSED: Final = "Link,Retry-After,X-Request-Id"
+"""Headers that a script in a browser may read."""
 
 _ANSWERS: Final[dict[type[Exception], tuple[int, str, dict[str, str]]]] = {
     InvalidParameter: (400, "invalid_parameter", {}),
@@ -43,17 +52,98 @@ _ANSWERS: Final[dict[type[Exception], tuple[int, str, dict[str, str]]]] = {
 _FAULT: Final[tuple[int, str, dict[str, str]]] = (500, "internal_error", {})
 
 
-def page_response(page: Page, request: PageRequest) -> Response[str]:
+class Answer(NamedTuple):
+    """What the caller gets."""
+
+    status: int
+    body: str
+    headers: dict[str, str]
+
+    def proxied(self, request_id: str) -> dict[str, Any]:
+        """The output of a Lambda proxy integration, with the headers that every answer has."""
+        headers = self.headers | {"Cache-Control": "no-store", "X-Request-Id": request_id}
+        if self.body:
+            headers["Content-Type"] = "application/json"
+        return {
+            "statusCode": self.status,
+            "multiValueHeaders": {name: [value] for name, value in headers.items()},
+            "body": self.body,
+            "isBase64Encoded": False,
+        }
+
+
+class Origins:
+    """The origins that browsers may call from; none of them turns it all off."""
+
+    def __init__(self, origins: str) -> None:
+        """
+        Args:
+            origins: separated by commas.
+        """
+        self._origins = frozenset(filter(None, map(str.strip, origins.split(","))))
+
+    def headers(self, event: Event) -> dict[str, str]:
+        """What lets the caller's browser read the answer."""
+        if not self._origins:
+            return {}
+        varying = {"Vary": "Origin"}
+        given = header_values(event, "Origin")
+        if len(given) != 1 or given[0] not in self._origins:
+            return varying
+        return varying | {"Access-Control-Allow-Origin": given[0], "Access-Control-Expose-Headers": EXPOSED}
+
+    def preflight(self, event: Event) -> Answer | None:
+        """The answer to a browser that asks whether it may call; None when this is no such question."""
+        if not self._origins or event["httpMethod"] != "OPTIONS":
+            return None
+        allowed = {
+            "Access-Control-Allow-Methods": "GET",
+            "Access-Control-Allow-Headers": "Authorization,X-Org-Id",
+            "Access-Control-Max-Age": PREFLIGHT_SECONDS,
+        }
+        return Answer(204, "", allowed)
+
+
+def respond(
+    event: Event, origins: Origins, get: Callable[[Event], Answer], refused: Callable[[Exception, str], None]
+) -> dict[str, Any]:
+    """The answer to a REST proxy event, whatever happens.
+
+    Args:
+        get: answers `GET` on the one path there is.
+        refused: is told of every exception, with the contract's code for it.
+    """
+    try:
+        answer = _routed(event, origins, get)
+    except Exception as error:
+        refused(error, error_code(error))
+        answer = error_answer(error)
+    return answer._replace(headers=answer.headers | origins.headers(event)).proxied(request_id(event))
+
+
+def _routed(event: Event, origins: Origins, get: Callable[[Event], Answer]) -> Answer:
+    # The route that the gateway matched: with a custom domain, `path` may begin with a base path.
+    if event["resource"] != PATH:
+        raise NotFound(f"There is nothing here; the list of sessions is at {PATH}.")
+    preflight = origins.preflight(event)
+    if preflight is not None:
+        return preflight
+    if event["httpMethod"] != "GET":
+        raise MethodNotAllowed(f"{PATH} answers to GET alone.")
+    return get(event)
+
+
+def page_answer(page: Page, request: PageRequest) -> Answer:
     """200 with the page.
 
     Raises:
         PageTooLarge: Lambda could not return it.
     """
-    body: str = page.model_dump_json()
+    body = to_json(page._asdict())
     if _answer_bytes(body) > ANSWER_BYTES_MAX:
         raise PageTooLarge
     link = link_header(request, page.total)
-    return Response(200, JSON, body, headers={"Link": link} if link else {})
+    return Answer(200, body.decode(), {"Link": link} if link else {})
 
 
 def error_code(error: Exception) -> str:
@@ -61,33 +151,22 @@ def error_code(error: Exception) -> str:
     return _ANSWERS.get(type(error), _FAULT)[1]
 
 
-def error_response(error: Exception) -> Response[str]:
+def error_answer(error: Exception) -> Answer:
     """The answer to a request that ended in an exception; of our own faults it says nothing."""
     status, code, headers = _ANSWERS.get(type(error), _FAULT)
     message = str(error) if type(error) in _ANSWERS else "Internal server error"
-    body = Error(error=ErrorDetail(code=code, message=message)).model_dump_json()
-    return Response(status, JSON, body, headers=dict(headers))
+    return Answer(status, to_json({"error": {"code": code, "message": message}}).decode(), headers)
 
 
-def routed(event: dict[str, Any]) -> dict[str, Any]:
-    """The event with the path of the resource that the gateway matched.
-
-    `path` also has the base path of a custom domain; `resource` says which route it was, and a path that
-    only the open routes matched must not reach the list.
-    """
-    matched = event["path"].endswith(event["resource"])
-    return event | {"path": event["resource"] if matched else UNKNOWN_PATH}
-
-
-def request_id(event: dict[str, Any]) -> str:
+def request_id(event: Event) -> str:
     """The gateway's id of the request: in its access log, in ours and in the answer."""
     return str(event["requestContext"]["requestId"])
 
 
-def finished(answer: dict[str, Any], request_id: str) -> dict[str, Any]:
-    """The proxy answer with the headers that every answer has."""
-    headers = {**answer["multiValueHeaders"], "Cache-Control": ["no-store"], "X-Request-Id": [request_id]}
-    return answer | {"multiValueHeaders": headers}
+def query_of(event: Event) -> Mapping[str, Sequence[str]]:
+    """Every value of every query parameter, decoded."""
+    several: Mapping[str, Sequence[str]] | None = event.get("multiValueQueryStringParameters")
+    return several or {name: [value] for name, value in (event.get("queryStringParameters") or {}).items()}
 
 
 def link_header(request: PageRequest, total: int) -> str:
@@ -111,20 +190,8 @@ def link_header(request: PageRequest, total: int) -> str:
     )
 
 
-def cors_config(origins: str) -> CORSConfig | None:
-    """What browsers may do, for a comma-separated list of origins; None when it is empty."""
-    allowed = [origin.strip() for origin in origins.split(",") if origin.strip()]
-    if not allowed:
-        return None
-    return CORSConfig(
-        allow_origin=allowed[0],
-        extra_origins=allowed[1:],
-        allow_headers=["X-Org-Id"],
-        expose_headers=["Link", "Retry-After", "X-Request-Id"],
-        max_age=600,
-    )
-
-
-def _answer_bytes(body: str) -> int:
+def _answer_bytes(body: bytes) -> int:
     # Lambda's answer is JSON that holds the body as a text: quotes and backslashes are escaped once more.
-    return len(body.encode()) + body.count('"') + body.count("\\") + ENVELOPE_BYTES
+    if 2 * len(body) + ENVELOPE_BYTES <= ANSWER_BYTES_MAX:
+        return 2 * len(body) + ENVELOPE_BYTES
+    return len(body) + body.count(b'"') + body.count(b"\\") + ENVELOPE_BYTES

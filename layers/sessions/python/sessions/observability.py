@@ -1,12 +1,16 @@
-"""The log and the metrics of `list_sessions`: one line each per request, with ids and numbers only."""
+"""What the functions write: one JSON line for each request or batch, which carries its metrics.
+
+CloudWatch makes metrics of a line's numbers without a call ('CloudWatch embedded metric format specification').
+Lines hold ids and numbers, never a key and nothing of a session's content.
+"""
 
 from __future__ import annotations
 
+import json
 import time
-from typing import TYPE_CHECKING, Final
-
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+import traceback
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from sessions.errors import InvalidParameter, PageTooLarge, SessionsError, Unavailable
 
@@ -15,82 +19,85 @@ if TYPE_CHECKING:
     from sessions.paging import Listed
 
 NAMESPACE: Final = "Sessions"
-SERVICE: Final = "list_sessions"
+
+UNITS: Final = {"Duration": "Milliseconds"}
+"""Units of metrics that are not counts."""
+
 OURS: Final = (PageTooLarge, Unavailable)
 """Exceptions of ours that are faults of the service; all others blame the caller."""
 
-logger = Logger(service=SERVICE, level="INFO", serialize_stacktrace=False)
+
+def write(service: str, level: str, message: str, fields: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+    """One line on standard output.
+
+    Args:
+        service: the function; the one dimension that metrics have.
+        metrics: names and values; none are made without any.
+    """
+    line: dict[str, Any] = {"level": level, "message": message, "service": service, **fields}
+    if metrics:
+        named = [{"Name": name, "Unit": UNITS.get(name, "Count")} for name in metrics]
+        directive = {"Namespace": NAMESPACE, "Dimensions": [["service"]], "Metrics": named}
+        line |= metrics
+        line["_aws"] = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
+    print(json.dumps(line, separators=(",", ":")))
 
 
-class Observed:
-    """One request at a time, as a Lambda container serves them."""
+class RequestLog:
+    """The log of `list_sessions`: a line for each request, and one for each broken entry on its page."""
 
     def __init__(self) -> None:
-        self._metrics = Metrics(namespace=NAMESPACE, service=SERVICE)
         self._is_cold = True
         self._request_id = ""
         self._started = 0.0
 
     def begin(self, request_id: str) -> None:
-        """A request has arrived."""
+        """A request has arrived; a container serves one at a time."""
         self._request_id = request_id
         self._started = time.perf_counter()
 
     def listed(self, organization_id: str, request: PageRequest, listed: Listed) -> None:
         """It was answered with a page."""
-        cost, page = listed.cost, listed.page
         for broken in listed.broken:
-            logger.error(
-                "broken entry left out", extra={"session_id": broken.id, "reason": broken.reason} | self._ids()
-            )
-        fields = {
-            "organization_id": organization_id,
-            "agent_id": request.agent_id,
-            "offset": request.offset,
-            "limit": request.limit,
-            "total": page.total,
-            "entries": len(page.data),
-            "broken_entries": len(listed.broken),
-            "negative_buckets": listed.negative_buckets,
-            "requests": cost.requests,
-            "round_trips": cost.round_trips,
-            "read_units": cost.read_units,
-            "entries_read": cost.entries,
-        }
-        logger.info("listed", extra=fields | self._ids() | self._times())
-        self._count("ok")
-        self._metrics.add_metric("RoundTrips", MetricUnit.Count, cost.round_trips)
-        self._metrics.add_metric("ReadUnits", MetricUnit.Count, cost.read_units)
-        self._metrics.add_metric("EntriesRead", MetricUnit.Count, cost.entries)
-        self._metrics.add_metric("BrokenEntries", MetricUnit.Count, len(listed.broken))
-        self._metrics.add_metric("NegativeBuckets", MetricUnit.Count, len(listed.negative_buckets))
+            fields = {"session_id": broken.id, "reason": broken.reason, "request_id": self._request_id}
+            write("list_sessions", "ERROR", "broken entry left out", fields, {})
+        cost = listed.cost
+        self._write(
+            "INFO",
+            "listed",
+            "ok",
+            {
+                "organization_id": organization_id,
+                "agent_id": request.agent_id,
+                "offset": request.offset,
+                "limit": request.limit,
+                "total": listed.page.total,
+                "entries": len(listed.page.data),
+                "requests": cost.requests,
+                "negative_buckets": listed.negative_buckets,
+            },
+            {
+                "RoundTrips": cost.round_trips,
+                "ReadUnits": cost.read_units,
+                "EntriesRead": cost.entries,
+                "BrokenEntries": len(listed.broken),
+                "NegativeBuckets": len(listed.negative_buckets),
+            },
+        )
 
     def refused(self, error: Exception, code: str) -> None:
         """It was answered with an error; a fault of ours is logged with its stack, here and nowhere else."""
-        blames_caller = isinstance(error, SessionsError) and not isinstance(error, OURS)
-        if blames_caller:
+        if isinstance(error, SessionsError) and not isinstance(error, OURS):
             reason = str(error) if isinstance(error, InvalidParameter) else code
-            logger.info("refused", extra={"code": code, "reason": reason} | self._ids() | self._times())
+            self._write("INFO", "refused", code, {"reason": reason}, {})
         else:
-            logger.error("failed", exc_info=error, extra={"code": code} | self._ids() | self._times())
-        self._count(code)
+            self._write("ERROR", "failed", code, {"exception": "".join(traceback.format_exception(error))}, {})
 
-    def end(self) -> None:
-        """The answer is complete."""
-        self._metrics.add_metric("Duration", MetricUnit.Milliseconds, self._duration_ms())
-        self._metrics.add_metadata("request_id", self._request_id)
-        self._metrics.flush_metrics()
+    def _write(
+        self, level: str, message: str, code: str, fields: Mapping[str, Any], metrics: Mapping[str, float]
+    ) -> None:
+        duration = round((time.perf_counter() - self._started) * 1000, 1)
+        of_all = {f"Answers.{code}": 1, "ColdStarts": int(self._is_cold), "Duration": duration}
+        ids = {"request_id": self._request_id, "code": code, "cold_start": self._is_cold}
         self._is_cold = False
-
-    def _count(self, code: str) -> None:
-        self._metrics.add_metric(f"Answers.{code}", MetricUnit.Count, 1)
-        self._metrics.add_metric("ColdStarts", MetricUnit.Count, int(self._is_cold))
-
-    def _ids(self) -> dict[str, object]:
-        return {"request_id": self._request_id}
-
-    def _times(self) -> dict[str, object]:
-        return {"cold_start": self._is_cold, "duration_ms": self._duration_ms()}
-
-    def _duration_ms(self) -> float:
-        return round((time.perf_counter() - self._started) * 1000, 1)
+        write("list_sessions", level, message, {**ids, **fields}, {**of_all, **metrics})

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sessions.buckets import after
-from sessions.contract import Page, PageRequest, Session
+from sessions.contract import Page, PageRequest
 from sessions.counts import Counts, Span, total
 from sessions.dynamodb import Item, Reader
 from sessions.errors import Unavailable
@@ -61,7 +61,7 @@ class Pages:
         found = find_page(reader, counts, sessions, request.offset, request.limit)
         entries = list(sessions.sessions(found.items))
         page = Page(
-            data=[entry for entry in entries if isinstance(entry, Session)],
+            data=[entry for entry in entries if not isinstance(entry, Broken)],
             total=found.total,
             offset=request.offset,
             limit=request.limit,

@@ -43,3 +43,8 @@ def read(settings: type[Settings]) -> Settings:
             raise SettingMissing(f"The environment variable {name} is not set.")
         values[field] = os.environ[name]
     return settings(**values)
+
+
+def starts_from_snapshot() -> bool:
+    """Whether this container is being made into a snapshot ('Lambda environment variables')."""
+    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"

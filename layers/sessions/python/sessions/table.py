@@ -1,13 +1,12 @@
 """The sessions table: Query on its two indexes, walks by cursor, and items as Sessions."""
 
-from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from pydantic import ValidationError
+from pydantic_core import ValidationError
 
-from sessions.contract import Session
+from sessions.contract import Session, session_of
 from sessions.dynamodb import Item, Reader
 from sessions.errors import PageTooLarge
 
@@ -102,9 +101,9 @@ class Sessions:
     def sessions(self, items: Iterable[Item]) -> Iterator[Session | Broken]:
         """Each item as a Session, or what is wrong with it."""
         for item in items:
-            entry = {name: plain(value) for name, value in item.items()}
+            entry = {name: value["S"] if "S" in value else plain(value) for name, value in item.items()}
             try:
-                session = Session.model_validate(entry)
+                session = session_of(entry)
                 self._check_keys(session, entry)
             except ValidationError as error:
                 fields = (".".join(map(str, fault["loc"])) or fault["type"] for fault in error.errors())
@@ -116,11 +115,11 @@ class Sessions:
 
     def _check_keys(self, session: Session, entry: dict[str, Any]) -> None:
         # Keys that contradict the fields would list an entry in another's place, or another's list.
-        if entry[SORT_KEY] != f"{session.created_at}#{session.id}":
+        if entry[SORT_KEY] != f"{session['created_at']}#{session['id']}":
             raise ValueError(f"{SORT_KEY} contradicts created_at and id")
-        if session.organization_id != self._listing.organization_id:
+        if session["organization_id"] != self._listing.organization_id:
             raise ValueError("organization_id contradicts organization_agent")
-        if self._listing.agent_id not in (None, session.agent_id):
+        if self._listing.agent_id not in (None, session["agent_id"]):
             raise ValueError("agent_id contradicts organization_agent")
 
     def _walk(self, reader: Reader, query: dict[str, Any], skip: int, take: int) -> Stretch:
@@ -160,31 +159,12 @@ class Sessions:
 
 
 def plain(value: dict[str, Any]) -> Any:
-    """An attribute value of DynamoDB as JSON has it; sets become lists, binary values base64 text.
+    """An attribute value of DynamoDB as JSON has it; sets become lists, binary values the base64 text that they were.
 
     Integers of up to 38 digits stay exact, other numbers become floats.
     """
     ((kind, content),) = value.items()
-    match kind:
-        case "S" | "BOOL":
-            return content
-        case "N":
-            return _number(content)
-        case "NULL":
-            return None
-        case "M":
-            return {name: plain(inner) for name, inner in content.items()}
-        case "L":
-            return [plain(inner) for inner in content]
-        case "SS":
-            return list(content)
-        case "NS":
-            return [_number(number) for number in content]
-        case "B":
-            return b64encode(content).decode()
-        case "BS":
-            return [b64encode(binary).decode() for binary in content]
-    raise ValueError(f"no such attribute type: {kind}")
+    return _PLAIN[kind](content)
 
 
 def _number(text: str) -> int | float:
@@ -195,3 +175,22 @@ def _number(text: str) -> int | float:
     if number == number.to_integral_value() and number.adjusted() < NUMBER_DIGITS:
         return int(number)
     return float(text)
+
+
+def _as_it_is(content: Any) -> Any:
+    return content
+
+
+_PLAIN: Final[dict[str, Callable[[Any], Any]]] = {
+    "S": _as_it_is,
+    "N": _number,
+    "BOOL": _as_it_is,
+    "NULL": lambda _: None,
+    "M": lambda content: {name: plain(inner) for name, inner in content.items()},
+    "L": lambda content: [plain(inner) for inner in content],
+    "SS": _as_it_is,
+    "NS": lambda content: [_number(number) for number in content],
+    "B": _as_it_is,
+    "BS": _as_it_is,
+}
+"""How each type of attribute reads ('Data types' in the DynamoDB developer guide)."""
