@@ -433,7 +433,7 @@ class Counted(RuleBasedStateMachine):
                 listed = pages.page(organization, PageRequest(agent, offset, limit))
             except Unavailable:
                 return
-            got = [f"{each.created_at}#{each.id}" for each in listed.page.data]
+            got = [f"{each['created_at']}#{each['id']}" for each in listed.page.data]
             assert got == sorted(set(got), reverse=True)
             self._check_total(listed)
 
@@ -516,7 +516,7 @@ class Counted(RuleBasedStateMachine):
             for offset in range(len(entries) + 2):
                 listed = pages.page(organization, PageRequest(agent, offset, limit))
                 broken = [each.id for each in listed.broken]
-                got = [f"{each.created_at}#{each.id}" for each in listed.page.data]
+                got = [f"{each['created_at']}#{each['id']}" for each in listed.page.data]
                 total = listed.page.total
                 if uncounted == 0:
                     wanted = entries[offset : offset + limit]
