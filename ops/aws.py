@@ -19,6 +19,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
+from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -50,6 +51,16 @@ class Unclear(Exception):
     """What to work on was not said, or does not exist; the message says what to do."""
 
 
+def is_address(text: str) -> bool:
+    """Whether a text is an address of HTTP that a client can be pointed at."""
+    try:
+        parts = urlsplit(text)
+        has_host = is_valid_endpoint_url(text) or is_valid_ipv6_endpoint_url(text)
+        return parts.scheme in ("http", "https") and has_host and parts.port != 0
+    except ValueError:  # brackets without an end, a port that is no number
+        return False
+
+
 class Place:
     """An account and region of AWS, or a DynamoDB-compatible engine of one's own."""
 
@@ -62,8 +73,7 @@ class Place:
         Raises:
             Unclear: the endpoint is no address.
         """
-        parts = urlsplit(endpoint_url or "http://engine")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if endpoint_url and not is_address(endpoint_url):
             raise Unclear(f"The endpoint {endpoint_url!r} is no address such as http://127.0.0.1:8001.")
         self._endpoint_url = endpoint_url or None
         self._stack = stack

@@ -21,8 +21,12 @@ from rich.table import Table
 from ops import aws, keys
 from ops import load as loading
 from ops.console import Shown
+from sessions.keys import key_in
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+STDIN: Final = "stdin"
+"""What standard input is called in messages, and its rejects file after it."""
 
 LOCAL_HOSTS: Final = ("127.0.0.1", "localhost", "::1")
 
@@ -166,7 +170,7 @@ def load(
             if report.loaded:
                 shown.say(f"Broken off: at least {report.loaded:,} were loaded. Loading them again does no harm.")
             if isinstance(error, OSError):
-                raise click.ClickException(f"{file.name}: {error.strerror}") from None
+                raise click.ClickException(f"{_name_of(file)}: {error.strerror}") from None
             raise
     seconds = time.monotonic() - started
     click.echo(
@@ -182,10 +186,10 @@ class Rejects:
     """The file of the lines that were not loaded, made with the first of them."""
 
     def __init__(self, source: BinaryIO, path: Path | None) -> None:
-        name = "stdin" if source.name in ("-", "<stdin>", 0) else str(source.name)
+        name = _name_of(source)
         self.path = path or Path(name).with_suffix(".rejects.ndjson")
         self._file: BinaryIO | None = None
-        if self.path.exists() and name != "stdin" and self.path.samefile(name):
+        if name != STDIN and self.path.exists() and self.path.samefile(name):
             raise click.UsageError(f"--rejects {self.path} is FILE itself.")
 
     def __enter__(self) -> Rejects:
@@ -205,6 +209,12 @@ class Rejects:
                 self._file.flush()
         except OSError as error:
             raise click.ClickException(f"{self.path}: {error.strerror}; --rejects chooses another file.") from None
+
+
+def _name_of(file: BinaryIO) -> str:
+    """The path of a file as it was given."""
+    name = getattr(file, "name", None)
+    return name if isinstance(name, str) and name != "<stdin>" else STDIN
 
 
 def _lines_in(file: BinaryIO) -> int | None:
@@ -294,10 +304,11 @@ def audit(
     endpoint_url: str | None,
     stack: str | None,
 ) -> None:
-    """Compare counts with sessions, and report every difference; the exit status is 1 when there is one.
+    """Compare counts with sessions, and report every difference.
 
-    Reads both tables from end to end and writes nothing. A difference is looked at a second time a few
-    seconds later, so that live traffic is not taken for one. `sessions counts rebuild` mends what it finds.
+    The exit status is 1 when there is one. Reads both tables from end to end and writes nothing. A difference
+    is looked at a second time a few seconds later, so that live traffic is not taken for one. `sessions counts
+    rebuild` mends what it finds.
 
     \b
     Example:
@@ -479,10 +490,11 @@ def revoke(
 @click.argument("url")
 @click.option("--key", metavar="KEY", envvar="SESSIONS_API_KEY", show_envvar=True, help="API key to call with.")
 def smoke(url: str, key: str | None) -> None:
-    """Check that the API at URL answers as it should; the exit status is 1 when it does not.
+    """Check that the API at URL answers as it should.
 
-    URL is what stands before /v1/sessions, the stage included. Nothing is written. For `make run` on this
-    machine the key of its first organization is used unless another one is given.
+    The exit status is 1 when it does not. URL is what stands before /v1/sessions, the stage included. Nothing
+    is written. For `make run` on this machine the key of its first organization is used unless another one is
+    given.
 
     \b
     Example:
@@ -492,13 +504,14 @@ def smoke(url: str, key: str | None) -> None:
     from ops import smoke as smoking
     from ops.local.keys import demo_key
 
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    if not aws.is_address(url) or "?" in url or "#" in url:
         raise click.BadParameter(f"{url!r} is not an address such as https://api.example.com/live.", param_hint="URL")
-    if not key and parts.hostname in LOCAL_HOSTS:
+    if not key and urlsplit(url).hostname in LOCAL_HOSTS:
         key = demo_key(f"org_{1:032x}")
     if not key:
         raise click.UsageError("Which key? --key or SESSIONS_API_KEY.")
+    if key_in(key) is None:
+        raise click.UsageError("What was given as the key has not the form of one: evr_ and letters and digits.")
     failed = 0
     try:
         for result in smoking.smoke(url, key):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 from typing import Final, Self
@@ -18,15 +19,16 @@ class Shown:
     """Progress of one piece of work, step by step; called with what is done, how many are, and of how many."""
 
     def __init__(self) -> None:
+        # Asked here, since rich believes FORCE_COLOR, which pipelines set, that a log is a terminal.
+        self.is_terminal = sys.stderr.isatty()
         console = Console(stderr=True)
-        self.is_terminal = console.is_terminal
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=not self.is_terminal,
         )
         self._steps: dict[str, TaskID] = {}
         self._next_line_at = time.monotonic() + SECONDS

@@ -25,9 +25,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 from botocore.exceptions import ClientError
-from pydantic_core import ValidationError
+from pydantic import ValidationError
 
-from sessions.contract import session_of
+from sessions.contract import Session
 from sessions.counting import ORGANIZATION, ORGANIZATION_AGENT, SORT_KEY, strong_read
 from sessions.dynamodb import Item, is_transient
 
@@ -136,7 +136,8 @@ def load(
     writer = Writer(dynamodb, table, sleep)
 
     def finished(results: Iterable[Future[tuple[int, list[Rejected]]]]) -> None:
-        for result in results:
+        # What was written is counted though another batch failed in the meantime.
+        for result in sorted(results, key=lambda each: each.exception() is not None):
             loaded, rejected = result.result()
             report.loaded += loaded
             report.rejected += len(rejected)
@@ -369,14 +370,14 @@ def item_of(entry: Any) -> Item:
     if not isinstance(entry, Mapping):
         raise Refused("not a JSON object")
     try:
-        session = session_of(entry, extra="forbid")
+        session = Session.model_validate(entry, extra="forbid")
     except ValidationError as error:
         raise Refused("; ".join(_complaint(dict(fault)) for fault in error.errors(include_url=False))) from None
-    if int(session["created_at"][:4]) not in YEARS:
+    if int(session.created_at[:4]) not in YEARS:
         raise Refused(f"created_at: not within the years {YEARS[0]} to {YEARS[-1]}")
-    fields = {name: value for name, value in session.items() if value is not None}
-    fields[ORGANIZATION_AGENT] = f"{session['organization_id']}#{session['agent_id']}"
-    fields[SORT_KEY] = f"{session['created_at']}#{session['id']}"
+    fields = {name: value for name, value in session.model_dump().items() if value is not None}
+    fields[ORGANIZATION_AGENT] = f"{session.organization_id}#{session.agent_id}"
+    fields[SORT_KEY] = f"{session.created_at}#{session.id}"
     try:
         item = {name: _attribute(value, LEVELS) for name, value in fields.items()}
         size = item_bytes(item)
@@ -391,7 +392,7 @@ def _complaint(fault: dict[str, Any]) -> str:
     if fault["type"] == "extra_forbidden":
         fault["msg"] = "the contract has no such field"
     where = ".".join(_shown(str(part)) for part in fault["loc"])
-    return f"{where}: {fault['msg']}"
+    return f"{where}: {fault['msg'].removeprefix('Value error, ')}"
 
 
 def _shown(name: str) -> str:

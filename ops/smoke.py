@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlencode
 import urllib3
 from urllib3.exceptions import HTTPError, LocationValueError
 
-from sessions.contract import INT32_MAX, LIMIT_DEFAULT, LIMIT_MAX, PARAMETERS, SESSION, Page, session_of
+from sessions.contract import INT32_MAX, LIMIT_DEFAULT, LIMIT_MAX, PARAMETERS, Page, Session
 
 PATH: Final = "/v1/sessions"
 
@@ -90,12 +90,12 @@ class Answer(NamedTuple):
         self.expect(is_true=self.status == 200, otherwise=f"status {self.status} and not 200: {self.body}")
         self._expect_headers()
         body = self.body
-        fields = set(Page._fields)
+        fields = set(Page.model_fields)
         self.expect(is_true=isinstance(body, dict) and set(body) == fields, otherwise=f"fields other than {fields}")
         for entry in body["data"]:
-            missing = set(SESSION["fields"]) - set(entry)
+            missing = set(Session.model_fields) - set(entry)
             self.expect(is_true=not missing, otherwise=f"{entry.get('id')} has no {', '.join(sorted(missing))}")
-            session_of(entry, extra="forbid")
+            Session.model_validate(entry, extra="forbid")
         keys = [(entry["created_at"], entry["id"]) for entry in body["data"]]
         self.expect(is_true=keys == sorted(keys, reverse=True), otherwise="entries are not newest first")
         self.expect(is_true=len(set(keys)) == len(keys), otherwise="an entry is there twice")
@@ -160,6 +160,9 @@ class Api:
         return Answer(f"{method} {target}", response.status, response.headers, body)
 
 
+Check = Callable[[Api], None]
+
+
 def smoke(url: str, key: str, sleep: Callable[[float], None] = time.sleep) -> Iterator[Result]:
     """Makes one check after another.
 
@@ -171,7 +174,7 @@ def smoke(url: str, key: str, sleep: Callable[[float], None] = time.sleep) -> It
         yield _result(name, check, api)
 
 
-def _result(name: str, check: Callable[[Api], None], api: Api) -> Result:
+def _result(name: str, check: Check, api: Api) -> Result:
     for _ in range(STILL_TRIES):
         try:
             check(api)
@@ -185,6 +188,21 @@ def _result(name: str, check: Callable[[Api], None], api: Api) -> Result:
             return Result(name, False, " ".join(f"{type(fault).__name__}: {fault}".split()))
         return Result(name, True, "")
     return Result(name, True, "not judged: the list changes while it is read")
+
+
+def _while_it_stands_still(check: Check) -> Check:
+    """Takes what a check finds wrong for a fault only when the list is as long after it as it was before."""
+
+    def checked(api: Api) -> None:
+        before = api.get(limit=1).page()["total"]
+        try:
+            check(api)
+        except Wrong:
+            if api.get(limit=1).page()["total"] != before:
+                raise _Moved from None
+            raise
+
+    return checked
 
 
 def _first_page(api: Api) -> None:
@@ -216,6 +234,7 @@ def _limits(api: Api) -> None:
         )
 
 
+@_while_it_stands_still
 def _next_pages(api: Api) -> None:
     query = {"limit": "7"}
     keys: list[tuple[str, str]] = []
@@ -223,8 +242,7 @@ def _next_pages(api: Api) -> None:
     for _ in range(PAGES):
         answer = api.get(**query)
         page = answer.page()
-        if total not in (None, page["total"]):
-            raise _Moved
+        answer.expect(is_true=total in (None, page["total"]), otherwise=f"total {page['total']}, {total} before")
         total = page["total"]
         answer.expect(is_true=page["offset"] == len(keys), otherwise=f"offset {page['offset']}")
         keys += [(entry["created_at"], entry["id"]) for entry in page["data"]]
@@ -234,10 +252,10 @@ def _next_pages(api: Api) -> None:
             break
         query = answer.links["next"]
     if keys != sorted(set(keys), reverse=True):
-        # One entry created and one deleted in between would look the same.
         raise Wrong("following rel=next repeats entries, or does not go from newer to older")
 
 
+@_while_it_stands_still
 def _last_page(api: Api) -> None:
     first = api.get(limit=7)
     total = first.page()["total"]
@@ -248,8 +266,7 @@ def _last_page(api: Api) -> None:
     for _ in range(PAGES):
         answer = api.get(**query)
         page = answer.page()
-        if page["total"] != total:
-            raise _Moved
+        answer.expect(is_true=page["total"] == total, otherwise=f"total {page['total']}, {total} on the first page")
         there = page["offset"] + len(page["data"])
         answer.expect(is_true=there == end, otherwise=f"ends at {there} and not at {end}")
         answer.expect(is_true=("next" in answer.links) == (end < total), otherwise="rel=next past the last page")
@@ -262,14 +279,16 @@ def _last_page(api: Api) -> None:
         query = answer.links["prev"]
 
 
+@_while_it_stands_still
 def _past_the_end(api: Api) -> None:
     answer = api.get(offset=INT32_MAX)
     page = answer.page()
     answer.expect(is_true=page["data"] == [], otherwise="entries past the end")
-    if api.get(limit=1).page()["total"] != page["total"]:
-        raise _Moved
+    total = api.get(limit=1).page()["total"]
+    answer.expect(is_true=page["total"] == total, otherwise=f"total {page['total']}, {total} on the first page")
 
 
+@_while_it_stands_still
 def _agent(api: Api) -> None:
     everything = api.get(limit=1).page()
     if not everything["data"]:
@@ -279,8 +298,11 @@ def _agent(api: Api) -> None:
     page = answer.page()
     others = {entry["agent_id"] for entry in page["data"]} - {agent_id}
     answer.expect(is_true=not others, otherwise=f"entries of {', '.join(others)}")
-    if page["total"] > everything["total"] or not page["data"]:
-        raise _Moved
+    answer.expect(is_true=bool(page["data"]), otherwise="no entry, though the first of all is this agent's")
+    answer.expect(
+        is_true=page["total"] <= everything["total"],
+        otherwise=f"total {page['total']}, {everything['total']} of all agents",
+    )
 
 
 def _agent_of_nobody(api: Api) -> None:
@@ -343,7 +365,7 @@ def _other_method(api: Api) -> None:
         answer.expect(is_true=answer.headers.get("Allow") == "GET", otherwise="no Allow: GET")
 
 
-CHECKS: Final[dict[str, Callable[[Api], None]]] = {
+CHECKS: Final[dict[str, Check]] = {
     "first page: form, order, defaults, headers": _first_page,
     "empty and null mean not given": _not_given,
     "limits from 1 to 100": _limits,

@@ -214,7 +214,7 @@ class _Serializer(JSONSerializer):
         self, serialized: MutableMapping[str, Any], value: Any, shape: StructureShape, key: str
     ) -> None:
         if shape.name == "AttributeValue" and isinstance(value, dict):
-            self._default_serialize(serialized, value, shape, key)  # type: ignore[arg-type]
+            self._default_serialize(serialized, value, shape, key)
         else:
             super()._serialize_type_structure(serialized, value, shape, key)
 

@@ -15,6 +15,7 @@ import errno
 import io
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -28,6 +29,7 @@ from urllib.parse import urlsplit
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ops import openapi, rebuild
+from ops.aws import is_address
 from ops.load import Line, Rejected, load, read_lines
 from ops.local import engine, sample
 from ops.local.container import Container
@@ -84,6 +86,8 @@ class Settings(NamedTuple):
             CannotStart: a value is not one.
         """
         endpoint = environment.get("AWS_ENDPOINT_URL_DYNAMODB") or None
+        if endpoint is not None and not is_address(endpoint):
+            raise CannotStart(f"AWS_ENDPOINT_URL_DYNAMODB is {endpoint!r}, no address such as http://127.0.0.1:8000.")
         if endpoint is not None and (urlsplit(endpoint).hostname or "").endswith((".amazonaws.com", ".api.aws")):
             raise CannotStart(f"AWS_ENDPOINT_URL_DYNAMODB is AWS itself ({endpoint}); this is for one machine.")
         port, dynamodb_port = _port(environment, "PORT", PORT), _port(environment, "DYNAMODB_PORT", DYNAMODB_PORT)
@@ -183,7 +187,7 @@ def _port(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name, "").strip()
     if not text:
         return default
-    if not (text.isascii() and text.isdigit()) or int(text) > PORT_MAX:
+    if re.fullmatch(r"[0-9]{1,5}", text) is None or int(text) > PORT_MAX:
         raise CannotStart(f"{name} is {text!r}; it must be a number from 0 to {PORT_MAX}.")
     return int(text)
 
