@@ -1,0 +1,179 @@
+"""Every command: its help, and the faults that an operator meets, each in one line."""
+
+import json
+import socket
+from collections.abc import Iterator
+
+import boto3
+import click
+import pytest
+from botocore.config import Config
+
+from ops import aws
+from ops.cli import main
+from tests.ops.command import at, ndjson, sessions
+from tests.running import Running, free_port
+from tests.service import Service, session
+
+KEYS_LIST = ("keys", "list")
+EVERY_USE = [
+    ("load", "-"),
+    ("counts", "rebuild"),
+    ("counts", "audit"),
+    KEYS_LIST,
+    ("keys", "create", "--organization", "org_1"),
+    ("keys", "revoke", "9f86d081884c7d65"),
+]
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[click.Command, tuple[str, ...]]]:
+    """Every command below a group with the words that call it, the groups among them."""
+    yield group, path
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
+        else:
+            yield command, (*path, name)
+
+
+ALL = list(commands(main))
+LEAVES = [path for command, path in ALL if not isinstance(command, click.Group)]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One try, so that a test does not wait for the others."""
+    monkeypatch.setattr(aws, "CONFIG", Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1}))
+
+
+def test_these_are_the_commands() -> None:
+    assert LEAVES == [
+        ("counts", "rebuild"),
+        ("counts", "audit"),
+        ("counts", "redrive"),
+        ("keys", "create"),
+        ("keys", "list"),
+        ("keys", "revoke"),
+        ("load",),
+        ("smoke",),
+    ]
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize("path", [path for _, path in ALL], ids=" ".join)
+def test_every_command_explains_itself(path: tuple[str, ...], flag: str) -> None:
+    ran = sessions(*path, flag)
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert ran.stdout.startswith(f"Usage: {' '.join(['sessions', *path])} ")
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_the_help_of_every_command_shows_an_example_that_calls_it(path: tuple[str, ...]) -> None:
+    _, _, example = sessions(*path, "--help").stdout.partition("Example:\n")
+    assert f"sessions {' '.join(path)} " in example.partition("\n\n")[0]
+
+
+def test_the_version_is_known() -> None:
+    assert sessions("--version").stdout.endswith(", version 1.0.0\n")
+
+
+def fault(*arguments: str, **environment: str) -> str:
+    """The one line of a command that fails as expected."""
+    ran = sessions(*arguments, given=ndjson(session(1)), **environment)
+    assert (ran.exit_code, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("Error: ")
+    assert ran.stderr.count("\n") == 1
+    return ran.stderr.removeprefix("Error: ").rstrip("\n")
+
+
+@pytest.mark.parametrize("use", [*EVERY_USE, ("counts", "redrive", "--queue-url", "https://sqs.example.com/1/q")])
+def test_without_credentials_it_is_said_what_supplies_them(
+    use: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/dev/null")
+    assert fault(*use) == (
+        "There are no AWS credentials; `aws configure`, `aws sso login` or AWS_PROFILE supplies them."
+    )
+
+
+def test_without_a_region_it_is_said_what_supplies_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    assert fault(*KEYS_LIST) == "There is no AWS region; AWS_DEFAULT_REGION or the profile supplies it."
+
+
+@pytest.mark.parametrize("use", EVERY_USE, ids=" ".join)
+def test_a_table_that_is_not_there_is_named(service: Service, use: tuple[str, ...]) -> None:
+    for table in service.dynamodb.list_tables()["TableNames"]:
+        service.dynamodb.delete_table(TableName=table)
+    said = fault(*use, SESSIONS_TABLE="nowhere", COUNTS_TABLE="nowhere", API_KEYS_TABLE="nowhere")
+    assert said == "There is no table nowhere (region eu-west-1)."
+
+
+@pytest.mark.parametrize("use", EVERY_USE, ids=" ".join)
+def test_an_engine_that_does_not_answer_is_said_to_be_silent(impatient: None, use: tuple[str, ...]) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    assert fault(*use, "--endpoint-url", url) == f'No answer: Could not connect to the endpoint URL: "{url}/"'
+
+
+def test_what_does_not_speak_http_is_said_to_be_silent(impatient: None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        assert fault(*KEYS_LIST, "--endpoint-url", url) == f'No answer: Read timeout on endpoint URL: "{url}/"'
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8001", "ftp://engine", "http://", "http://[::1", "http://a:b", "http://a:99999", "http://a b"]
+)
+def test_an_endpoint_that_is_no_address_is_refused(url: str) -> None:
+    assert fault(*KEYS_LIST, "--endpoint-url", url) == (
+        f"The endpoint {url!r} is no address such as http://127.0.0.1:8001."
+    )
+
+
+def test_without_a_table_or_a_stack_it_is_asked_for_one() -> None:
+    assert fault(*KEYS_LIST, API_KEYS_TABLE="") == "Name the stack with --stack, or what to work on with --table."
+
+
+def test_an_engine_of_ones_own_needs_no_credentials_no_region_and_no_names(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    ran = sessions(*KEYS_LIST, "--json", API_KEYS_TABLE="", **at(running))
+    assert ran.exit_code == 0
+    assert '"org_00000000000000000000000000000001"' in ran.stdout
+
+
+@pytest.fixture
+def stack(service: Service) -> str:
+    """A stack whose outputs name tables as the template's do."""
+    outputs = {"SessionsTableName": "sessions", "CountsTableName": "counts", "ApiKeysTableName": "api_keys"}
+    template = {
+        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
+        "Outputs": {name: {"Value": value} for name, value in outputs.items()},
+    }
+    boto3.client("cloudformation").create_stack(StackName="production", TemplateBody=json.dumps(template))
+    return "production"
+
+
+def test_a_stack_names_the_tables_before_the_environment_does(stack: str) -> None:
+    assert sessions("counts", "audit", "--stack", stack, SESSIONS_TABLE="other", COUNTS_TABLE="other").exit_code == 0
+
+
+def test_a_name_on_the_command_line_goes_before_the_stack(stack: str) -> None:
+    said = fault("counts", "audit", "--stack", stack, "--table", "nowhere")
+    assert said == "There is no table nowhere or counts (region eu-west-1)."
+
+
+def test_a_stack_that_does_not_exist_is_named(service: Service) -> None:
+    said = fault(*KEYS_LIST, "--stack", "nothing")
+    assert said == "DescribeStacks: ValidationError: Stack with id nothing does not exist"
+
+
+def test_a_stack_of_something_else_lacks_the_output(stack: str) -> None:
+    said = fault("counts", "redrive", "--stack", stack)
+    assert said == "The stack production has no output FailureQueueUrl."
