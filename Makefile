@@ -4,6 +4,11 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
+# Of the functions; `make build ARCHITECTURE=arm64` builds for the template's other one.
+ARCHITECTURE ?= x86_64
+SAM_VERSION := 1.170.0
+SAM ?= $(firstword $(shell command -v sam 2>/dev/null) .venv-sam/bin/sam)
+
 .PHONY: help run test check format openapi build bench lock clean
 .DEFAULT_GOAL := help
 
@@ -31,6 +36,14 @@ format: $(VENV)/dev ## Format the code and repair what lint can
 openapi: $(VENV)/run ## Write docs/openapi.json from the models
 	$(BIN)/python -m ops.openapi
 
+build: $(filter .venv-sam/bin/sam,$(SAM)) ## Build what `sam deploy` ships (needs Python 3.13; ARCHITECTURE)
+	ARCHITECTURE=$(ARCHITECTURE) $(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE)
+
+bench: $(VENV)/dev build ## Measure, and write the figures into docs (needs Node, Python 3.13 and 10 GB of memory)
+	$(BIN)/python -m tests.benchmarks.speed
+	$(BIN)/python -m tests.benchmarks.counting
+	$(BIN)/python -m tests.benchmarks.paging
+
 lock: $(VENV)/dev ## Lock the newest versions that fit (needs uv)
 	uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.13 \
 	  layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
@@ -38,9 +51,16 @@ lock: $(VENV)/dev ## Lock the newest versions that fit (needs uv)
 	  -c layers/dependencies/requirements.txt --extra ops pyproject.toml -o requirements.txt
 	uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
 	  -c requirements.txt --extra ops --extra dev pyproject.toml -o requirements-dev.txt
+	uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.13 \
+	  -c requirements.txt tests/benchmarks/requirements.in -o tests/benchmarks/requirements.txt
 
 clean: ## Remove what the other words made
-	rm -rf $(VENV) .aws-sam build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-sam .aws-sam build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# The SAM CLI pins a botocore of its own, so it lives apart.
+.venv-sam/bin/sam:
+	$(PYTHON) -m venv .venv-sam
+	.venv-sam/bin/pip install --quiet --disable-pip-version-check aws-sam-cli==$(SAM_VERSION)
 
 $(VENV)/run: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; PYTHON=... chooses one") if sys.version_info < (3, 11) else None'

@@ -49,7 +49,12 @@ OPERATIONS: Final = (
 
 def main() -> None:
     _, logical_id, artifacts, architecture = sys.argv
-    ensure_runtime()
+    python = runtime_python()
+    if python is None:
+        version = ".".join(map(str, RUNTIME))
+        sys.exit(f"The build needs Python {version}, this is {sys.version.split()[0]}; PYTHON=... says where it is.")
+    if python != sys.executable:
+        os.execv(python, [python, *sys.argv])  # noqa: S606
     if architecture not in PLATFORMS:
         sys.exit(f"ARCHITECTURE is one of {', '.join(PLATFORMS)}, not {architecture!r}.")
     folder = Path(artifacts)
@@ -61,18 +66,18 @@ def main() -> None:
     compile_all(folder, LAYER_HOME if logical_id.endswith("Layer") else FUNCTION_HOME)
 
 
-def ensure_runtime() -> None:
-    """Goes on in an interpreter of the runtime's version, if this one is another and such a one can be found."""
+def runtime_python() -> str | None:
+    """An interpreter of the runtime's version: this one, $PYTHON, one on the path or one of pyenv's."""
     if sys.version_info[:2] == RUNTIME:
-        return
+        return sys.executable
     version = ".".join(map(str, RUNTIME))
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    found = [os.environ.get("PYTHON"), f"python{version}", *map(str, pyenv.glob(f"{version}.*/bin/python{version}"))]
-    for python in filter(None, map(shutil.which, filter(None, found))):
+    names = [os.environ.get("PYTHON"), f"python{version}", *map(str, pyenv.glob(f"{version}.*/bin/python{version}"))]
+    for python in filter(None, map(shutil.which, filter(None, names))):
         asked = subprocess.run([python, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
         if asked.stdout.startswith(f"Python {version}."):
-            os.execv(python, [python, *sys.argv])  # noqa: S606
-    sys.exit(f"The build needs Python {version}, this is {sys.version.split()[0]}; PYTHON=... says where it is.")
+            return python
+    return None
 
 
 def install(folder: Path, platforms: tuple[str, ...]) -> None:

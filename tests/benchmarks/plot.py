@@ -1,4 +1,4 @@
-"""The picture of the figures, `docs/bench-paging.svg`: what a page costs as a list grows, walked and counted."""
+"""The pictures of the figures: what a page costs as a list grows, and what a request and a start cost in CPU."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from tests.benchmarks.engine import ROOT
 
 PICTURE: Final = ROOT / "docs" / "bench-paging.svg"
+BARS: Final = ROOT / "docs" / "bench-speed.svg"
 
 WIDTH: Final = 884
 HEIGHT: Final = 380
@@ -15,6 +16,11 @@ PANEL_TOP: Final = 74
 PANEL_BOTTOM: Final = 322
 PANEL_LEFTS: Final = (66, 498)
 LABEL_GAP: Final = 8
+
+BAR_LEFTS: Final = (24, 462)
+BAR_NAME: Final = 96
+BAR_WIDTH: Final = 250
+BAR_STEP: Final = 34
 
 PARTITION_UNITS: Final = 3_000
 """Read units that a partition serves in a second ('Best practices for designing and using partition keys')."""
@@ -28,10 +34,11 @@ STYLE: Final = """
     path { fill: none; stroke-width: 2.5; stroke-linejoin: round }
     circle { stroke: none } circle.walked, text.walked { fill: #bc4c00; stroke: none }
     circle.counted, text.counted { fill: #0969da; stroke: none }
-    .name { font-weight: 600 }
+    .name { font-weight: 600 } rect { stroke: none } rect.walked { fill: #bc4c00 } rect.counted { fill: #0969da }
     @media (prefers-color-scheme: dark) {
       text { fill: #9198a1 } .title { fill: #e6edf3 } .grid { stroke: #30363d } .limit { stroke: #656c76 }
       .walked { stroke: #f0883e } .counted { stroke: #58a6ff }
+      rect.walked { fill: #f0883e } rect.counted { fill: #58a6ff }
       circle.walked, text.walked { fill: #f0883e } circle.counted, text.counted { fill: #58a6ff }
     }
 """
@@ -67,6 +74,27 @@ def drawing(points: Sequence[Point]) -> str:
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
+
+
+def write_bars(panels: Sequence[tuple[str, Sequence[tuple[str, float]]]]) -> None:
+    """Draw panels of named bars, each on a scale of its own."""
+    height = PANEL_TOP + BAR_STEP * max(len(bars) for _, bars in panels)
+    label = "CPU of a page and of a start-up: list_sessions beside the idiomatic implementation and the bare floor"
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        f'role="img" aria-label="{label}">',
+        f"<style>{STYLE}</style>",
+    ]
+    for left, (title, bars) in zip(BAR_LEFTS, panels, strict=True):
+        parts.append(f'<text class="title" x="{left}" y="{PANEL_TOP - 38}">{title}</text>')
+        most = max(value for _, value in bars)
+        for number, (name, value) in enumerate(bars):
+            y, width = PANEL_TOP - 16 + number * BAR_STEP, BAR_WIDTH * value / most
+            kind = "walked" if name == "idiomatic" else "counted"
+            parts.append(_text(left, y + 15, name, "start", "name" if number == 0 else ""))
+            parts.append(f'<rect class="{kind}" x="{left + BAR_NAME}" y="{y}" width="{width:.1f}" height="20" rx="3"/>')
+            parts.append(_text(left + BAR_NAME + width + LABEL_GAP, y + 15, f"{value:.3g}", "start"))
+    BARS.write_text("\n".join([*parts, "</svg>"]) + "\n")
 
 
 class _Panel:

@@ -1,7 +1,8 @@
 """Start-up, CPU of a warm page and deployed size, as ratios to the idiomatic implementation and to the floor.
 
-Every contender runs in processes of its own on the runtime's Python and takes turns with the others; DynamoDB
-is a process of prepared answers. All answers are compared before anything is measured.
+Every contender runs in processes of its own on the runtime's Python, with nothing on its path but what is
+deployed, and takes turns with the others; DynamoDB is a process of prepared answers. All answers are compared
+before anything is measured. `--quick` takes a few turns only and leaves `docs/` alone.
 """
 
 import argparse
@@ -11,18 +12,21 @@ import shutil
 import statistics
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tests.benchmarks import speed_engine
+from layers.build import runtime_python
+from tests.benchmarks import plot, report, speed_engine
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
 BUILT: Final = ROOT / ".aws-sam" / "build"
-SCRATCH: Final = ROOT / "build" / "bench"
+SCRATCH: Final = ROOT / "build" / "speed"
 
 STARTS: Final = 11
 """Fresh processes of each contender."""
@@ -45,45 +49,152 @@ OURS: Final = Contender("list_sessions", "app", (BUILT / "ListSessionsFunction",
 AUTHORIZE: Final = Contender("authorize", "app", (BUILT / "AuthorizeFunction", *LAYERS))
 IDIOMATIC: Final = Contender("idiomatic", "idiomatic", (SCRATCH / "idiomatic",))
 FLOOR: Final = Contender("floor", "floor", (SCRATCH / "floor", LAYERS[1]))
+ALL: Final = (OURS.name, AUTHORIZE.name, IDIOMATIC.name, FLOOR.name)
+
+
+Starts = dict[str, list[float]]
+"""Milliseconds of CPU of every start, by contender."""
+
+Warm = dict[tuple[str, int], list[float]]
+"""Milliseconds of CPU of a request in every turn, by contender and page size."""
 
 
 def main() -> None:
     given = argparse.ArgumentParser(description=__doc__)
-    given.add_argument("--python", default="python3.13", help="the runtime's interpreter")
-    given.add_argument("--quick", action="store_true", help="a few rounds only, to see that it works")
-    options = given.parse_args()
-    python = shutil.which(options.python) or sys.exit(f"{options.python} is needed; --python names another")
+    given.add_argument("--quick", action="store_true", help="a few turns only; docs/ stays as it is")
+    is_quick = given.parse_args().quick
+    python = runtime_python() or sys.exit("Python 3.13 is needed; PYTHON=... says where it is.")
+    if not (BUILT / "ListSessionsFunction").exists():
+        sys.exit("Nothing is built; `make build` does it.")
+    prepare(python)
     with ExitStack() as stack:
         port = stack.enter_context(engine())
         workers = {
             contender.name: stack.enter_context(worker(python, contender, port, list_event(100)))
             for contender in (OURS, IDIOMATIC, FLOOR)
         }
-        compare(workers, port)
-        warm = measure_warm(workers, 3 if options.quick else ROUNDS)
-    for (name, size), cpu in warm.items():
-        print(f"{name:15} {size:4} {spread(cpu)}")
-    for size in speed_engine.SIZES:
-        ours = statistics.median(warm["list_sessions", size])
-        for other in ("idiomatic", "floor"):
-            print(size, other, round(ours / statistics.median(warm[other, size]), 3))
-    with engine() as port:
-        for bytecode in (True, False):
-            starts = measure_starts(python, port, 3 if options.quick else STARTS, bytecode)
-            for name, times in starts.items():
-                print(f"{name:15} {bytecode} wall {spread([t[0] for t in times])} cpu {spread([t[1] for t in times])}")
-            for name in ("list_sessions", "authorize"):
-                for other in ("idiomatic", "list_sessions"):
-                    r = [
-                        statistics.median(t[k] for t in starts[name]) / statistics.median(t[k] for t in starts[other])
-                        for k in (0, 1)
-                    ]
-                    print(name, other, [round(x, 3) for x in r])
+        requests = compare(workers, port)
+        warm = measure_warm(workers, 3 if is_quick else ROUNDS)
+        starts = measure_starts(python, port, 3 if is_quick else STARTS, bytecode=True)
+        bare = measure_starts(python, port, 3 if is_quick else STARTS, bytecode=False)
+        version = workers[OURS.name].start["python"]
+    sizes = {contender.name: zipped(contender.folders) for contender in (OURS, AUTHORIZE, IDIOMATIC)}
+    tables = tables_of(version, requests, warm, starts, bare, sizes)
+    report.show(*tables)
+    if not is_quick:
+        report.publish("speed", tables)
+        plot.write_bars(
+            [
+                ("CPU of a page of 100, milliseconds", bars(warm, (OURS.name, IDIOMATIC.name, FLOOR.name))),
+                ("Start-up, milliseconds of CPU", [(name, middle(starts[name])) for name in ALL]),
+            ]
+        )
 
 
-def spread(values: Sequence[float]) -> str:
-    low, middle, high = statistics.quantiles(values, n=4)
-    return f"{middle:8.2f} ({low:.2f}-{high:.2f}, min {min(values):.2f})"
+def prepare(python: str) -> None:
+    """The contenders beside ours, as they would be deployed: packages and handler in a folder, with bytecode."""
+    shutil.rmtree(SCRATCH, ignore_errors=True)
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile"]
+    lock = ["--require-hashes", "--requirement", str(HERE / "requirements.txt")]
+    subprocess.run([*pip, "--target", str(SCRATCH / "idiomatic"), *lock], check=True)
+    (SCRATCH / "floor").mkdir()
+    for name in ("idiomatic", "floor"):
+        shutil.copyfile(HERE / f"{name}.py", SCRATCH / name / f"{name}.py")
+    code = f"import compileall, py_compile; compileall.compile_dir({str(SCRATCH)!r}, quiet=1, invalidation_mode="
+    subprocess.run([python, "-c", code + "py_compile.PycInvalidationMode.UNCHECKED_HASH)"], check=True)
+
+
+def zipped(folders: Sequence[Path]) -> int:
+    """Bytes of a function with its layers, as they are uploaded."""
+    archive = BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for folder in folders:
+            for path in sorted(folder.rglob("*")):
+                if path.is_file():
+                    file.write(path, path.relative_to(folder))
+    return len(archive.getvalue())
+
+
+def tables_of(
+    version: str, requests: dict[str, int], warm: Warm, starts: Starts, bare: Starts, sizes: dict[str, int]
+) -> list[report.Table]:
+    """What is shown and published."""
+    ours = OURS.name
+    small, large = speed_engine.SIZES
+
+    def start_ratio(times: Starts, name: str, other: str) -> float:
+        return middle(times[name]) / middle(times[other])
+
+    def page_ratio(size: int, other: str) -> float:
+        return middle(warm[ours, size]) / middle(warm[other, size])
+
+    goals = [
+        goal("start-up, to the idiomatic one", start_ratio(starts, ours, IDIOMATIC.name), 0.45),
+        goal("the same, both without bytecode", start_ratio(bare, ours, IDIOMATIC.name), 0.45),
+        goal(f"CPU of a warm page of {large}, to the idiomatic one", page_ratio(large, IDIOMATIC.name), 0.25),
+        goal(f"CPU of a warm page of {large}, to the floor", page_ratio(large, FLOOR.name), 2.5),
+        goal(f"CPU of a warm page of {small}, to the idiomatic one", page_ratio(small, IDIOMATIC.name), 0.4),
+        goal("start-up of authorize, to list_sessions'", start_ratio(starts, AUTHORIZE.name, ours), 0.5),
+        goal("zipped megabytes of list_sessions and its layers", sizes[ours] / 1e6, 8),
+    ]
+    cpu = report.Table(
+        f"CPU of a warm request on Python {version}, milliseconds",
+        ("contender", "entries", "median", "quartiles", "to the idiomatic one", "requests to DynamoDB"),
+        [
+            (
+                name,
+                str(size),
+                f"{middle(times):.2f}",
+                quartiles(times, 2),
+                f"{middle(times) / middle(warm[IDIOMATIC.name, size]):.2f}",
+                str(requests[name]),
+            )
+            for (name, size), times in sorted(warm.items(), key=lambda each: (each[0][1], -middle(each[1])))
+        ],
+        "All threads of the process. The floor is one signed Query on a kept-alive connection, its body parsed once "
+        "and written once: no total, no check, no log.",
+    )
+    start = report.Table(
+        "Start-up, milliseconds of CPU from a bare interpreter to the first answer",
+        ("contender", "with bytecode", "quartiles", "to the idiomatic one", "without bytecode", "quartiles"),
+        [
+            (
+                name,
+                f"{middle(starts[name]):.0f}",
+                quartiles(starts[name], 0),
+                f"{start_ratio(starts, name, IDIOMATIC.name):.2f}",
+                f"{middle(bare[name]):.0f}",
+                quartiles(bare[name], 0),
+            )
+            for name in ALL
+        ],
+        "A fresh process each: import of the handler's module and one request for 20 entries (authorize: one key).",
+    )
+    size = report.Table(
+        "Deployed size",
+        ("contender", "zipped, MB"),
+        [(name, f"{each / 1e6:.1f}") for name, each in sizes.items()],
+        "Function and layers, bytecode included.",
+    )
+    return [report.goals_table(goals), cpu, start, size]
+
+
+def goal(what: str, measured: float, most: float) -> report.Goal:
+    """A figure that is to be at most so large."""
+    return report.Goal(what, f"at most {most:g}", f"{measured:.2f}", measured <= most)
+
+
+def bars(warm: Warm, names: Sequence[str]) -> list[tuple[str, float]]:
+    return [(name, middle(warm[name, max(speed_engine.SIZES)])) for name in names]
+
+
+def middle(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
+def quartiles(values: Sequence[float], digits: int) -> str:
+    low, _, high = statistics.quantiles(values, n=4)
+    return f"{low:.{digits}f}-{high:.{digits}f}"
 
 
 @contextmanager
@@ -204,10 +315,15 @@ def without_bytecode(folder: Path) -> Path:
     return copy
 
 
-def compare(workers: dict[str, Worker], port: int) -> None:
-    """Asks everybody for the same pages, and ends the run if the answers differ."""
+def compare(workers: dict[str, Worker], port: int) -> dict[str, int]:
+    """Asks everybody for the same pages, and ends the run if the answers differ.
+
+    Returns:
+        how many requests each made to DynamoDB for a page.
+    """
+    requests: dict[str, int] = {}
     for size in speed_engine.SIZES:
-        bodies, requests = {}, {}
+        bodies = {}
         for name, each in workers.items():
             before = served(port)
             answer = each.answer(list_event(size))["answer"]
@@ -218,7 +334,7 @@ def compare(workers: dict[str, Worker], port: int) -> None:
         assert len(bodies[OURS.name]["data"]) == size
         ids = [entry["id"] for entry in bodies[OURS.name]["data"]]
         assert [entry["id"]["S"] for entry in bodies[FLOOR.name]["data"]] == ids
-        print(f"{size} entries: the same answer from all; requests to DynamoDB: {requests}")
+    return requests
 
 
 def served(port: int) -> int:
@@ -227,9 +343,9 @@ def served(port: int) -> int:
     return int(json.loads(connection.getresponse().read())["served"])
 
 
-def measure_warm(workers: dict[str, Worker], rounds: int) -> dict[tuple[str, int], list[float]]:
+def measure_warm(workers: dict[str, Worker], rounds: int) -> Warm:
     """Milliseconds of CPU a request, of all threads, in turns."""
-    cpu: dict[tuple[str, int], list[float]] = {(name, size): [] for size in speed_engine.SIZES for name in workers}
+    cpu: Warm = {(name, size): [] for size in speed_engine.SIZES for name in workers}
     for _ in range(rounds):
         for size in speed_engine.SIZES:
             for name, each in workers.items():
@@ -237,15 +353,14 @@ def measure_warm(workers: dict[str, Worker], rounds: int) -> dict[tuple[str, int
     return cpu
 
 
-def measure_starts(python: str, port: int, rounds: int, bytecode: bool) -> dict[str, list[tuple[float, float]]]:
-    """Milliseconds, wall and CPU, from an interpreter that is ready to the first answer; in turns."""
+def measure_starts(python: str, port: int, rounds: int, *, bytecode: bool) -> Starts:
+    """CPU from an interpreter that is ready to the first answer; in turns."""
     contenders = {OURS: list_event(20), IDIOMATIC: list_event(20), AUTHORIZE: authorize_event(), FLOOR: list_event(20)}
-    times: dict[str, list[tuple[float, float]]] = {contender.name: [] for contender in contenders}
+    times: Starts = {contender.name: [] for contender in contenders}
     for _ in range(rounds):
         for contender, event in contenders.items():
             with worker(python, contender, port, event, bytecode) as started:
-                wall, cpu = (a + b for a, b in zip(started.start["import_ms"], started.start["first_ms"], strict=True))
-                times[contender.name].append((wall, cpu))
+                times[contender.name].append(started.start["import_ms"][1] + started.start["first_ms"][1])
     return times
 
 

@@ -59,14 +59,8 @@ class Pages:
         counts = Counts(self._counts_table, listing.scope)
         sessions = Sessions(self._sessions_table, listing)
         found = find_page(reader, counts, sessions, request.offset, request.limit)
-        entries = list(sessions.sessions(found.items))
-        page = Page(
-            data=[entry for entry in entries if not isinstance(entry, Broken)],
-            total=found.total,
-            offset=request.offset,
-            limit=request.limit,
-        )
-        broken = [entry for entry in entries if isinstance(entry, Broken)]
+        data, broken = sessions.sessions(found.items)
+        page = Page(data, found.total, request.offset, request.limit)
         return Listed(page, broken, counts.negative, reader)
 
 

@@ -1,6 +1,6 @@
 """The sessions table: Query on its two indexes, walks by cursor, and items as Sessions."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -98,8 +98,10 @@ class Sessions:
             query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
         return None
 
-    def sessions(self, items: Iterable[Item]) -> Iterator[Session | Broken]:
-        """Each item as a Session, or what is wrong with it."""
+    def sessions(self, items: Iterable[Item]) -> tuple[list[Session], list[Broken]]:
+        """The items that are Sessions, and what is wrong with the others."""
+        sessions: list[Session] = []
+        broken: list[Broken] = []
         for item in items:
             entry = {name: value["S"] if "S" in value else plain(value) for name, value in item.items()}
             try:
@@ -107,11 +109,12 @@ class Sessions:
                 self._check_keys(session, entry)
             except ValidationError as error:
                 fields = (".".join(map(str, fault["loc"])) or fault["type"] for fault in error.errors())
-                yield Broken(str(entry.get("id")), "not valid: " + ", ".join(fields))
+                broken.append(Broken(str(entry.get("id")), "not valid: " + ", ".join(fields)))
             except ValueError as error:
-                yield Broken(str(entry.get("id")), str(error))
+                broken.append(Broken(str(entry.get("id")), str(error)))
             else:
-                yield session
+                sessions.append(session)
+        return sessions, broken
 
     def _check_keys(self, session: Session, entry: dict[str, Any]) -> None:
         # Keys that contradict the fields would list an entry in another's place, or another's list.
