@@ -25,9 +25,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 from botocore.exceptions import ClientError
-from pydantic import ValidationError
+from pydantic_core import ValidationError
 
-from sessions.contract import Session
+from sessions.contract import session_of
 from sessions.counting import ORGANIZATION, ORGANIZATION_AGENT, SORT_KEY, strong_read
 from sessions.dynamodb import Item, is_transient
 
@@ -370,14 +370,14 @@ def item_of(entry: Any) -> Item:
     if not isinstance(entry, Mapping):
         raise Refused("not a JSON object")
     try:
-        session = Session.model_validate(entry, extra="forbid")
+        session = session_of(entry, extra="forbid")
     except ValidationError as error:
         raise Refused("; ".join(_complaint(dict(fault)) for fault in error.errors(include_url=False))) from None
-    if int(session.created_at[:4]) not in YEARS:
+    if int(session["created_at"][:4]) not in YEARS:
         raise Refused(f"created_at: not within the years {YEARS[0]} to {YEARS[-1]}")
-    fields = {name: value for name, value in session.model_dump().items() if value is not None}
-    fields[ORGANIZATION_AGENT] = f"{session.organization_id}#{session.agent_id}"
-    fields[SORT_KEY] = f"{session.created_at}#{session.id}"
+    fields = {name: value for name, value in session.items() if value is not None}
+    fields[ORGANIZATION_AGENT] = f"{session['organization_id']}#{session['agent_id']}"
+    fields[SORT_KEY] = f"{session['created_at']}#{session['id']}"
     try:
         item = {name: _attribute(value, LEVELS) for name, value in fields.items()}
         size = item_bytes(item)

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlencode
 import urllib3
 from urllib3.exceptions import HTTPError, LocationValueError
 
-from sessions.contract import INT32_MAX, LIMIT_DEFAULT, LIMIT_MAX, PARAMETERS, Page, Session
+from sessions.contract import INT32_MAX, LIMIT_DEFAULT, LIMIT_MAX, PARAMETERS, SESSION, Page, session_of
 
 PATH: Final = "/v1/sessions"
 
@@ -90,12 +90,12 @@ class Answer(NamedTuple):
         self.expect(is_true=self.status == 200, otherwise=f"status {self.status} and not 200: {self.body}")
         self._expect_headers()
         body = self.body
-        fields = set(Page.model_fields)
+        fields = set(Page._fields)
         self.expect(is_true=isinstance(body, dict) and set(body) == fields, otherwise=f"fields other than {fields}")
         for entry in body["data"]:
-            missing = set(Session.model_fields) - set(entry)
+            missing = set(SESSION["fields"]) - set(entry)
             self.expect(is_true=not missing, otherwise=f"{entry.get('id')} has no {', '.join(sorted(missing))}")
-            Session.model_validate(entry, extra="forbid")
+            session_of(entry, extra="forbid")
         keys = [(entry["created_at"], entry["id"]) for entry in body["data"]]
         self.expect(is_true=keys == sorted(keys, reverse=True), otherwise="entries are not newest first")
         self.expect(is_true=len(set(keys)) == len(keys), otherwise="an entry is there twice")
