@@ -28,6 +28,16 @@ def prefix_of(bucket: str) -> str:
     return bucket[1:]
 
 
+def is_whole(bucket: str) -> bool:
+    """Whether the bucket is named by a span of time; one of shorter sort keys holds entries of one and the same key."""
+    return len(prefix_of(bucket)) == WIDTH[bucket[0]]
+
+
+def above(bucket: str) -> str:
+    """The least text above every sort key in the bucket."""
+    return after(prefix_of(bucket)) if is_whole(bucket) else prefix_of(bucket) + "\0"
+
+
 def after(prefix: str) -> str:
     """The least text above every sort key that begins with the prefix."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)

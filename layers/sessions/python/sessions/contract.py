@@ -60,6 +60,10 @@ def utc_timestamp(text: str) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
+def _empty_when_none(value: object) -> object:
+    return [] if value is None else value
+
+
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
@@ -80,7 +84,7 @@ def _or_null(kind: core_schema.CoreSchema, description: str) -> core_schema.Type
 
 def _listed(kind: core_schema.CoreSchema, description: str) -> core_schema.TypedDictField:
     """A field that is an empty array when it has no value."""
-    array = core_schema.list_schema(kind)
+    array = core_schema.no_info_before_validator_function(_empty_when_none, core_schema.list_schema(kind))
     return _field(core_schema.with_default_schema(array, default_factory=list), description)
 
 
@@ -164,14 +168,13 @@ Session = dict[str, Any]
 
 
 def session_of(entry: Mapping[str, Any], extra: Literal["ignore", "forbid"] = "ignore") -> Session:
-    """The entry as the contract has it: every field, times in UTC, what is null as good as not there.
+    """The entry as the contract has it: every field, and times in UTC.
 
     Raises:
         pydantic_core.ValidationError: a field is missing or has another form, or is none of the contract's
             while extra ones are forbidden.
     """
-    given = {name: value for name, value in entry.items() if value is not None}
-    session: Session = _session.validate_python(given, extra=extra)
+    session: Session = _session.validate_python(entry, extra=extra)
     return session
 
 

@@ -20,13 +20,12 @@ class Count(NamedTuple):
 
 
 class Span(NamedTuple):
-    """A stretch of the list between two sort keys, and the ranks of its first and last entry.
+    """The stretch of the list that one bucket counts, and where it lies.
 
-    The entries whose sort key begins with `prefix` have the ranks from `start` up to but not including
-    `end`; rank 0 is the newest entry.
+    Its entries have the ranks from `start` up to but not including `end`; rank 0 is the newest entry.
     """
 
-    prefix: str
+    bucket: str
     start: int
     end: int
 
@@ -57,14 +56,14 @@ class Counts:
         if span is None:
             raise ValueError("the offset is at or past the total")
         for level in (buckets.HOUR, buckets.MINUTE):
-            if min(offset - span.start, span.end - offset) <= near:
+            if min(offset - span.start, span.end - offset) <= near or not buckets.is_whole(span.bucket):
                 return span
-            finer = self._read(reader, level + span.prefix)
+            finer = self._read(reader, level + buckets.prefix_of(span.bucket))
             inner = _containing(finer, offset, span.start)
             if inner is None:
                 # Read later, the finer rows hold less than the coarser one said: entries have been
                 # deleted in between, and the offset now lies below the span.
-                return Span(span.prefix, span.start, span.start + total(finer))
+                return Span(span.bucket, span.start, span.start + total(finer))
             span = inner
         return span
 
@@ -111,6 +110,6 @@ def total(counts: list[Count]) -> int:
 def _containing(counts: list[Count], offset: int, start: int) -> Span | None:
     for bucket, entries in counts:
         if offset < start + entries:
-            return Span(buckets.prefix_of(bucket), start, start + entries)
+            return Span(bucket, start, start + entries)
         start += entries
     return None

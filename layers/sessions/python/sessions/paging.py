@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sessions.buckets import after
+from sessions.buckets import above, prefix_of
 from sessions.contract import Page, PageRequest
 from sessions.counts import Counts, Span, total
 from sessions.dynamodb import Item, Reader
@@ -97,23 +97,24 @@ def find_page(reader: Reader, counts: Counts, sessions: Sessions, offset: int, l
 def _from_span(reader: Reader, sessions: Sessions, span: Span, counted: int, offset: int, limit: int) -> Found:
     """The page, walked to from the end of the span that is nearer."""
     before, behind = offset - span.start, span.end - offset
+    lowest = prefix_of(span.bucket)
     if behind <= 0:
-        walk = sessions.older(reader, below=span.prefix, skip=-behind, take=limit)
+        walk = sessions.older(reader, below=lowest, skip=-behind, take=limit)
         return _settled(offset, counted, walk, first=span.end)
     if before + limit <= max(behind, limit):
-        walk = sessions.older(reader, below=after(span.prefix), skip=before, take=limit)
+        walk = sessions.older(reader, below=above(span.bucket), skip=before, take=limit)
         return _settled(offset, counted, walk, first=span.start)
 
     inside = min(behind, limit)
 
     def newer(beside: Reader) -> Stretch:
-        return sessions.newer(beside, start=span.prefix, skip=behind - inside, take=inside)
+        return sessions.newer(beside, start=lowest, skip=behind - inside, take=inside)
 
     if inside == limit:
         upward, onward = newer(reader), Stretch([], skipped=0, at_end=False)
     else:
         upward, onward = reader.together(
-            newer, lambda beside: sessions.older(beside, below=span.prefix, skip=0, take=limit - inside)
+            newer, lambda beside: sessions.older(beside, below=lowest, skip=0, take=limit - inside)
         )
     if upward.seen < behind:
         # The table lost entries that are still counted, so many that the walk ran off the newest end.
