@@ -94,11 +94,15 @@ _TIMESTAMP: Final = core_schema.no_info_after_validator_function(
 )
 _INT32: Final = core_schema.int_schema(ge=0, le=INT32_MAX, metadata={"pydantic_js_updates": {"format": "int32"}})
 
+_STRICT: Final = core_schema.CoreConfig(strict=True)
+"""A text in the place of a number is a broken entry and not a number. Each typed dict needs it anew."""
+
 CAPABILITY: Final = core_schema.typed_dict_schema(
     {
         "ref": _field(_TEXT, "Reference to the capability.", required=True),
         "config": _field(core_schema.any_schema(), "Configuration of the capability; present only when stored."),
     },
+    config=_STRICT,
     ref="Capability",
 )
 """A capability that a session adds to those of its agent."""
@@ -115,7 +119,8 @@ USAGE: Final = core_schema.no_info_after_validator_function(
             "cache_creation_tokens": _field(
                 core_schema.nullable_schema(_INT32), "Tokens written to a cache; left out when unknown."
             ),
-        }
+        },
+        config=_STRICT,
     ),
     ref="Usage",
 )
@@ -156,12 +161,12 @@ SESSION: Final = core_schema.typed_dict_schema(
         "tags": _listed(_TEXT, "Free labels."),
         "capabilities": _listed(CAPABILITY, "Capabilities besides those of the agent."),
         "usage": _or_null(USAGE, "Tokens used so far; null before the first turn."),
-    }
+    },
+    config=_STRICT,
 )
 """One conversation with one agent; every field is in every answer, in this order."""
 
-# Strict, because a number in the place of a text is a broken entry and not a text.
-_session = SchemaValidator(SESSION, core_schema.CoreConfig(strict=True))
+_session = SchemaValidator(SESSION)
 
 Session = dict[str, Any]
 """A checked entry, as it is answered."""
