@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from ops.audit import MISSING, ORPHANED, STALE, Counter, audit
 from ops.load import item_of
@@ -154,6 +155,31 @@ def test_a_session_that_changes_while_it_is_rebuilt_ends_right(
     service.drain()
     assert counters(service) == expected([other, *last])
     assert differences(service).is_clean
+
+
+def test_a_session_that_was_deleted_ends_right_though_the_answer_to_its_counting_was_lost(service: Service) -> None:
+    put_unseen(service, session(1), session(2))
+
+    class Losing:
+        """Deletes a session just before it is counted, and loses the answer; the second try finds it counted."""
+
+        has_lost = False
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(service.dynamodb, name)
+
+        def transact_write_items(self, **parameters: Any) -> Any:
+            if self.has_lost:
+                return service.dynamodb.transact_write_items(**parameters)
+            self.has_lost = True
+            service.delete(session(1)["id"])
+            service.drain()
+            service.dynamodb.transact_write_items(**parameters)
+            raise ReadTimeoutError(endpoint_url="")
+
+    dynamodb: Any = Losing()
+    rebuild(dynamodb, "sessions", "counts", rate=1e9, workers=1, sleep=at_once)
+    assert counters(service) == expected([session(2)])
 
 
 def test_an_orphan_that_is_created_again_before_it_is_removed_stays(service: Service) -> None:
