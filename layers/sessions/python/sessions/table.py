@@ -103,7 +103,7 @@ class Sessions:
         sessions: list[Session] = []
         broken: list[Broken] = []
         for item in items:
-            entry = {name: value["S"] if "S" in value else plain(value) for name, value in item.items()}
+            entry = plain_map(item)
             try:
                 session = session_of(entry)
                 self._check_keys(session, entry)
@@ -161,6 +161,12 @@ class Sessions:
         }
 
 
+def plain_map(attributes: Item) -> dict[str, Any]:
+    """An item, or a map within one, as JSON has it."""
+    # Most values are texts, and a call for each of them would cost more than all the rest.
+    return {name: value["S"] if "S" in value else plain(value) for name, value in attributes.items()}
+
+
 def plain(value: dict[str, Any]) -> Any:
     """An attribute value of DynamoDB as JSON has it; sets become lists, binary values the base64 text that they were.
 
@@ -189,8 +195,8 @@ _PLAIN: Final[dict[str, Callable[[Any], Any]]] = {
     "N": _number,
     "BOOL": _as_it_is,
     "NULL": lambda _: None,
-    "M": lambda content: {name: plain(inner) for name, inner in content.items()},
-    "L": lambda content: [plain(inner) for inner in content],
+    "M": plain_map,
+    "L": lambda content: [value["S"] if "S" in value else plain(value) for value in content],
     "SS": _as_it_is,
     "NS": lambda content: [_number(number) for number in content],
     "B": _as_it_is,
