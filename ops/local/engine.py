@@ -15,8 +15,9 @@ import re
 import socket
 import sys
 import threading
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, MutableMapping
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import botocore.session
 from botocore.config import Config
@@ -56,7 +57,8 @@ _ADDITION: Final = re.compile(r"ADD (#\w+) (:\w+)")
 """The update of a counter. It makes up nearly all of the counting, and moto takes four times as long to
 parse, validate and copy such an expression as to do all the rest."""
 
-_EMPTY: Final[dict[Any, Any]] = {}
+_CONDITIONS: Final = {"consistent_read", "filter_expression", "hash_key_conditions", "range_key_conditions"}
+"""What a query has beside its partition that does not count towards its limit; older forms of filters do."""
 
 
 class Embedded:
@@ -184,7 +186,12 @@ class _Application:
         operation = target.partition(".")[2]
         try:
             with self._lock:
-                body = b"".join(application(environ, note))  # type: ignore[arg-type]
+                try:
+                    body = b"".join(application(environ, note))  # type: ignore[arg-type]
+                finally:
+                    if not operation.startswith(_READS):
+                        for table in dynamodb_backends[ACCOUNT][REGION].tables.values():
+                            cast(_Table, table).forget()
         except Exception as error:
             print(f"dynamodb: {operation}: {type(error).__name__}: {error}", file=sys.stderr)
             return _answer(start_response, "500 Internal Server Error", _fault("InternalServerError", str(error)))
@@ -219,10 +226,59 @@ class _Serializer(JSONSerializer):
             super()._serialize_type_structure(serialized, value, shape, key)
 
 
+Interval = tuple[str | None, str | None]
+"""The lowest and the highest sort key that a query asks for; None for no bound."""
+
+
+class _Partition(NamedTuple):
+    """What a table or an index holds under one partition key, in the order of the sort keys."""
+
+    sort_keys: list[str]
+    items: list[Item]
+
+    def near(self, interval: Interval, start: str | None, limit: int | None, *, is_forward: bool) -> list[Item]:
+        """The rows from where a query begins to one more than it may return, or to its end.
+
+        Which of those with the very sort keys of the bounds and the start are wanted is left to moto.
+        """
+        low, high = interval
+        edges = [each for each in (low if is_forward else high, start) if each is not None]
+        first, last = 0, len(self.items)
+        if not limit:
+            first = 0 if low is None else bisect_left(self.sort_keys, low)
+            last = last if high is None else bisect_right(self.sort_keys, high)
+        if edges:
+            edge = max(edges) if is_forward else min(edges)
+            before, behind = bisect_left(self.sort_keys, edge), bisect_right(self.sort_keys, edge)
+            first, last = (max(first, before), last) if is_forward else (first, min(last, behind))
+            limit = limit and limit + behind - before
+        if limit:
+            first, last = (first, first + limit + 1) if is_forward else (max(first, last - limit - 1), last)
+        return self.items[first:last]
+
+
+def _interval(comparison: str | None, values: list[DynamoType]) -> Interval | None:
+    """What a condition on the sort key leaves; None for one that is left to moto, such as `begins_with`."""
+    match comparison, [each.value for each in values]:
+        case None, _:
+            return None, None
+        case ">" | ">=", [low]:
+            return low, None
+        case "<" | "<=", [high]:
+            return None, high
+        case "=", [value]:
+            return value, value
+        case "BETWEEN", [low, high]:
+            return low, high
+    return None
+
+
 class _Table(MotoTable):
-    """moto's table, which looks at one partition when one is asked for."""
+    """moto's table, which looks at the rows that a query asks for, and not at all that there are."""
 
     is_in_transaction = False
+    _partitions: dict[tuple[str | None, str], _Partition]
+    """What was queried since something was written, by index, or None for the table itself, and partition key."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Table:
         if self.is_in_transaction:
@@ -232,16 +288,82 @@ class _Table(MotoTable):
         twin.__dict__ = copy.deepcopy(self.__dict__, memo)
         return twin
 
-    def query(self, hash_key: DynamoType | None, *arguments: Any, **named: Any) -> Any:
-        index_name = arguments[6] if len(arguments) > 6 else named.get("index_name")
-        if index_name is not None or not self.has_range_key or hash_key is None:
-            return super().query(hash_key, *arguments, **named)
-        everything = self.items
-        self.items = {hash_key: everything.get(hash_key, _EMPTY)}  # type: ignore[assignment]
+    def forget(self) -> None:
+        """Something may have been written."""
+        self._partitions = {}
+
+    def query(
+        self,
+        hash_key: DynamoType | None,
+        range_comparison: str | None,
+        range_objs: list[DynamoType],
+        limit: int | None,
+        exclusive_start_key: dict[str, Any] | None,
+        scan_index_forward: bool,
+        projection_expressions: list[list[str]] | None,
+        index_name: str | None = None,
+        *arguments: Any,
+        **named: Any,
+    ) -> Any:
+        everything, interval = self.items, _interval(range_comparison, range_objs)
+        keys = self._keys(index_name)
+        if hash_key is not None and interval is not None and keys is not None and named.keys() <= _CONDITIONS:
+            partition = self._partition(index_name, keys, hash_key)
+            start = (exclusive_start_key or {}).get(keys[1], {}).get("S")
+            self.items = self._rows(partition.near(interval, start, limit, is_forward=scan_index_forward))
         try:
-            return super().query(hash_key, *arguments, **named)
+            return super().query(
+                hash_key,
+                range_comparison,
+                range_objs,
+                limit,  # type: ignore[arg-type]
+                exclusive_start_key,  # type: ignore[arg-type]
+                scan_index_forward,
+                projection_expressions,
+                index_name,
+                *arguments,
+                **named,
+            )
         finally:
             self.items = everything
+
+    def _keys(self, index_name: str | None) -> tuple[str, str] | None:
+        """The partition and the sort key of an index, or of the table itself, where both are one text."""
+        index = next((each for each in self.global_indexes if each.name == index_name), None)
+        schema = index.schema if index is not None else self.schema if index_name is None else []
+        types = {each["AttributeName"]: each["AttributeType"] for each in self.attr}
+        names = [key["AttributeName"] for key in schema]
+        is_known = [key["KeyType"] for key in schema] == ["HASH", "RANGE"] and all(types[each] == "S" for each in names)
+        return (names[0], names[1]) if is_known else None
+
+    def _partition(self, index_name: str | None, keys: tuple[str, str], hash_key: DynamoType) -> _Partition:
+        name = (index_name, hash_key.value)
+        if name not in self._partitions:
+            # A table without a sort key holds its items themselves where others hold partitions.
+            inner: Iterable[Any] = self.items.values()
+            if self.has_range_key:
+                partitions = inner if index_name is not None else [self.items.get(hash_key, {})]
+                inner = (item for rows in partitions for item in rows.values())
+            found = [item for item in inner if self._is_in(item, keys, hash_key)]
+            found.sort(key=lambda item: (item.attrs[keys[1]].value, item.hash_key.value))
+            self._partitions[name] = _Partition([item.attrs[keys[1]].value for item in found], found)
+        return self._partitions[name]
+
+    @staticmethod
+    def _is_in(item: Item, keys: tuple[str, str], hash_key: DynamoType) -> bool:
+        partition_key, sort_key = (item.attrs.get(each) for each in keys)
+        if partition_key is None or sort_key is None:
+            return False
+        return bool(partition_key.type == sort_key.type == "S" and partition_key.value == hash_key.value)
+
+    def _rows(self, items: list[Item]) -> Any:
+        """Items as moto's tables hold them."""
+        if not self.has_range_key:
+            return {item.hash_key: item for item in items}
+        rows: dict[DynamoType, dict[DynamoType, Item]] = {}
+        for item in items:
+            rows.setdefault(item.hash_key, {})[item.range_key] = item  # type: ignore[index]
+        return rows
 
 
 class _Backend(DynamoDBBackend):
@@ -250,6 +372,7 @@ class _Backend(DynamoDBBackend):
     def create_table(self, *arguments: Any, **named: Any) -> MotoTable:
         table = super().create_table(*arguments, **named)
         table.__class__ = _Table  # type: ignore[type-abstract]
+        cast(_Table, table).forget()
         return table
 
     def update_item(

@@ -4,11 +4,13 @@ import json
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import botocore.exceptions
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.local.test_answers import client
 from tests.running import Running
@@ -200,3 +202,116 @@ def test_only_a_number_can_be_added_to_a_number(running: Running, counters: str)
 def test_a_condition_on_a_counter_holds(running: Running, counters: str) -> None:
     with pytest.raises(botocore.exceptions.ClientError, match="ConditionalCheckFailedException"):
         client(running).update_item(**addition(counters, "a", "1"), ConditionExpression="attribute_exists(#count)")
+
+
+ROWS = [
+    {"scope": {"S": scope}, "bucket": {"S": f"{number:02}"}, "agent": {"S": agent}, "time": {"S": f"t{number // 4}"}}
+    for scope in ("a", "b")
+    for number, agent in enumerate(["x", "x", "x", "y"] * 10)
+]
+"""Forty rows of two partitions each; in the index four of them, or three and one, have one sort key."""
+
+
+@pytest.fixture(scope="module")
+def rows_of_two_partitions(running: Running) -> Iterator[str]:
+    """A table that holds them, with an index."""
+    name = f"test-{uuid.uuid4()}"
+    dynamodb = client(running)
+    dynamodb.create_table(
+        TableName=name,
+        AttributeDefinitions=[
+            {"AttributeName": each, "AttributeType": "S"} for each in ("scope", "bucket", "agent", "time")
+        ],
+        KeySchema=[{"AttributeName": "scope", "KeyType": "HASH"}, {"AttributeName": "bucket", "KeyType": "RANGE"}],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "by_agent",
+                "KeySchema": [
+                    {"AttributeName": "agent", "KeyType": "HASH"},
+                    {"AttributeName": "time", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    for item in ROWS:
+        dynamodb.put_item(TableName=name, Item=item)
+    yield name
+    dynamodb.delete_table(TableName=name)
+
+
+CONDITIONS: dict[str, Callable[[str, str, str], bool]] = {
+    "#k = :p": lambda _key, _low, _high: True,
+    "#k = :p AND #s > :low": lambda key, low, _: key > low,
+    "#k = :p AND #s >= :low": lambda key, low, _: key >= low,
+    "#k = :p AND #s < :low": lambda key, low, _: key < low,
+    "#k = :p AND #s <= :low": lambda key, low, _: key <= low,
+    "#k = :p AND #s = :low": lambda key, low, _: key == low,
+    "#k = :p AND #s BETWEEN :low AND :high": lambda key, low, high: low <= key <= high,
+    "#k = :p AND begins_with(#s, :low)": lambda key, low, _: key.startswith(low),
+}
+
+
+@given(
+    index=st.sampled_from(
+        [("scope", "bucket", "a"), ("agent", "time", "x"), ("agent", "time", "y"), ("agent", "time", "z")]
+    ),
+    condition=st.sampled_from(list(CONDITIONS)),
+    bounds=st.tuples(*[st.sampled_from([" ", "0", "07", "2", "39", "t", "t0", "t3", "t9", "u"])] * 2),
+    is_forward=st.booleans(),
+    limit=st.sampled_from([None, 1, 3, 7, 100]),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_the_pages_of_a_query_are_the_rows_that_its_condition_names_in_their_order(
+    running: Running,
+    rows_of_two_partitions: str,
+    index: tuple[str, str, str],
+    condition: str,
+    bounds: tuple[str, str],
+    is_forward: bool,
+    limit: int | None,
+) -> None:
+    partition_key, sort_key, partition = index
+    low, high = sorted(bounds)
+    values = {":p": partition, ":low": low, ":high": high}
+    query: dict[str, Any] = {
+        "TableName": rows_of_two_partitions,
+        "KeyConditionExpression": condition,
+        "ExpressionAttributeNames": {"#k": partition_key} | ({"#s": sort_key} if "#s" in condition else {}),
+        "ExpressionAttributeValues": {name: {"S": value} for name, value in values.items() if name in condition},
+        "ScanIndexForward": is_forward,
+    }
+    query |= {"IndexName": "by_agent"} if partition_key == "agent" else {}
+    query |= {"Limit": limit} if limit else {}
+    dynamodb = client(running)
+    pages = [dynamodb.query(**query)]
+    while "LastEvaluatedKey" in pages[-1]:
+        pages.append(dynamodb.query(**query, ExclusiveStartKey=pages[-1]["LastEvaluatedKey"]))
+    found = [item for page in pages for item in page["Items"]]
+    expected = [
+        item
+        for item in ROWS
+        if item[partition_key]["S"] == partition and CONDITIONS[condition](item[sort_key]["S"], low, high)
+    ]
+    assert all(len(page["Items"]) <= (limit or len(ROWS)) for page in pages)
+    assert sorted(map(str, found)) == sorted(map(str, expected))
+    keys = [item[sort_key]["S"] for item in found]
+    assert keys == sorted(keys, reverse=not is_forward)
+
+
+def test_a_query_sees_every_kind_of_write_at_once(running: Running, table: str) -> None:
+    dynamodb = client(running)
+    counts = []
+    for write in (
+        lambda: dynamodb.put_item(TableName=table, Item=row("a", "1")),
+        lambda: dynamodb.batch_write_item(RequestItems={table: [{"PutRequest": {"Item": row("a", "2")}}]}),
+        lambda: dynamodb.transact_write_items(TransactItems=[{"Put": {"TableName": table, "Item": row("a", "3")}}]),
+        lambda: dynamodb.update_item(
+            **addition(table, "a", "1") | {"Key": {"scope": {"S": "a"}, "bucket": {"S": "4"}}}
+        ),
+        lambda: dynamodb.delete_item(TableName=table, Key={"scope": {"S": "a"}, "bucket": {"S": "1"}}),
+    ):
+        write()
+        counts.append(len(rows(running, table, "a")))
+    assert counts == [1, 2, 3, 4, 3]
