@@ -1,14 +1,18 @@
 """Fixtures for all tests: no network, no credentials of the machine, the service in one process."""
 
+import io
 import json
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import botocore.session
 import pytest
+from botocore.loaders import create_loader
 from hypothesis import HealthCheck, settings
 from moto import mock_aws
 
+from sessions.observability import logger
 from tests.running import Running, local_api
 from tests.service import Service
 
@@ -17,6 +21,15 @@ Lines = Callable[[], list[dict[str, Any]]]
 settings.register_profile("desk", max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("large", settings.get_profile("desk"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "desk"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_loader() -> Iterator[None]:
+    """Every AWS session of the tests shares what botocore reads from its files; reading it takes most of a session."""
+    loader = create_loader()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(botocore.session, "create_loader", lambda *_: loader)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +59,16 @@ def running() -> Iterator[Running]:
 
 
 @pytest.fixture
-def lines(capsys: pytest.CaptureFixture[str]) -> Lines:
-    """What the functions have written since the last look."""
-    return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+def lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Lines:
+    """What the functions have written since the last look: log lines first, then metrics."""
+    log = io.StringIO()
+    for handler in logger.handlers:
+        monkeypatch.setattr(handler, "stream", log)
+
+    def read() -> list[dict[str, Any]]:
+        text = log.getvalue() + capsys.readouterr().out
+        log.seek(0)
+        log.truncate()
+        return [json.loads(line) for line in text.splitlines()]
+
+    return read
