@@ -43,7 +43,7 @@ LEAVES = [path for command, path in ALL if not isinstance(command, click.Group)]
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """One try, so that a test does not wait for the others."""
-    monkeypatch.setattr(aws, "CONFIG", Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1}))
+    monkeypatch.setattr(aws, "CONFIG", Config(connect_timeout=0.2, read_timeout=0.2, retries={"total_max_attempts": 1}))
 
 
 def test_these_are_the_commands() -> None:

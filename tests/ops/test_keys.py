@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ops.keys import moment
+from ops.keys import NotPossible, moment
 from tests.ops.command import sessions
 from tests.service import ORGANIZATION, OTHER_ORGANIZATION, ROOT, Service
 
@@ -97,37 +97,27 @@ def test_the_end_of_a_key_is_told(service: Service, clock: None) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "soon",
-        "",
-        "90",
-        "d",
-        "1w",
-        "1.5h",
-        "-1d",
-        "90 d",
-        "९0d",
-        "9999-12-31T23:59:60Z",
-        "2026-02-29",
-        "2027-06-30T12:00:00",
-        "1e3h",
-    ],
+    ["", "90", "d", "1w", "1.5h", "-1d", "90 d", "९0d", "9999-12-31T23:59:60Z", "2026-02-29", "2027-06-30T12:00:00"],
 )
 def test_what_is_no_end_is_refused(clock: None, text: str) -> None:
-    ran = sessions("keys", "create", "--organization", ORGANIZATION, f"--expires={text}")
-    assert (ran.exit_code, ran.stdout) == (1, "")
-    assert ran.stderr == f"Error: {text!r} is no time to expire: 90d, 12h, 30m or a date such as 2027-06-30.\n"
+    with pytest.raises(NotPossible, match="is no time to expire: 90d, 12h, 30m or a date such as 2027-06-30"):
+        moment(text)
 
 
 @pytest.mark.parametrize("text", ["0d", "0m", "2026-11-23", "2026-11-23T16:41:46Z"])
 def test_an_end_that_has_come_already_is_refused(clock: None, text: str) -> None:
-    ran = sessions("keys", "create", "--organization", ORGANIZATION, "--expires", text)
-    assert (ran.exit_code, ran.stderr) == (1, f"Error: {text!r} is not in the future.\n")
+    with pytest.raises(NotPossible, match="is not in the future"):
+        moment(text)
 
 
-@pytest.mark.parametrize(
-    "organization", ["", "org_", "a" * 32, "org_XYZ", "ORG_1", "org_1 ", "org_1\n", "org_" + "1" * 65]
-)
+def test_with_a_bad_end_no_key_is_issued(service: Service) -> None:
+    ran = sessions("keys", "create", "--organization", ORGANIZATION, "--expires", "soon")
+    assert (ran.exit_code, ran.stdout) == (1, "")
+    assert ran.stderr == "Error: 'soon' is no time to expire: 90d, 12h, 30m or a date such as 2027-06-30.\n"
+    assert rows(service) == []
+
+
+@pytest.mark.parametrize("organization", ["", "org_XYZ", "org_1\n", "org_" + "1" * 65])
 def test_what_is_no_organization_gets_no_key(service: Service, organization: str) -> None:
     ran = sessions("keys", "create", "--organization", organization)
     assert (ran.exit_code, ran.stdout) == (1, "")
@@ -135,7 +125,7 @@ def test_what_is_no_organization_gets_no_key(service: Service, organization: str
     assert rows(service) == []
 
 
-@pytest.mark.parametrize("name", ["x" * 101, "two\nlines", "\x1b[31m"])
+@pytest.mark.parametrize("name", ["x" * 101, "\x1b[31m"])
 def test_a_name_that_cannot_be_shown_is_refused(service: Service, name: str) -> None:
     ran = sessions("keys", "create", "--organization", ORGANIZATION, "--name", name)
     assert (ran.exit_code, ran.stderr) == (1, "Error: A name has at most 100 printable characters.\n")
@@ -195,7 +185,7 @@ def test_a_table_without_keys_is_an_empty_list(service: Service) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("digits", [4, 16, 64])
+@pytest.mark.parametrize("digits", [4, 64])
 def test_a_revoked_key_is_gone_and_the_others_stay(service: Service, digits: int) -> None:
     key, other = created("--name", "console"), created()
     ran = sessions("keys", "revoke", hashlib.sha256(key.encode()).hexdigest()[:digits])
@@ -212,7 +202,7 @@ def test_an_unknown_fingerprint_revokes_nothing(service: Service) -> None:
     assert may_call(service, key)
 
 
-@pytest.mark.parametrize("text", ["abc", "xyz12345", "ABCD", "0" * 65, "evr_0123456789abcdef"])
+@pytest.mark.parametrize("text", ["abc", "ABCD", "evr_0123456789abcdef"])
 def test_what_is_no_fingerprint_revokes_nothing(text: str) -> None:
     ran = sessions("keys", "revoke", text)
     assert (ran.exit_code, ran.stderr) == (1, f"Error: {text!r} is no fingerprint; `sessions keys list` shows them.\n")
