@@ -1,6 +1,5 @@
 """Fixtures for all tests: no network, no credentials of the machine, the service in one process."""
 
-import io
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -12,7 +11,6 @@ from botocore.loaders import create_loader
 from hypothesis import HealthCheck, settings
 from moto import mock_aws
 
-from sessions.observability import logger
 from tests.running import Running, local_api
 from tests.service import Service
 
@@ -59,16 +57,6 @@ def running() -> Iterator[Running]:
 
 
 @pytest.fixture
-def lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Lines:
-    """What the functions have written since the last look: log lines first, then metrics."""
-    log = io.StringIO()
-    for handler in logger.handlers:
-        monkeypatch.setattr(handler, "stream", log)
-
-    def read() -> list[dict[str, Any]]:
-        text = log.getvalue() + capsys.readouterr().out
-        log.seek(0)
-        log.truncate()
-        return [json.loads(line) for line in text.splitlines()]
-
-    return read
+def lines(capsys: pytest.CaptureFixture[str]) -> Lines:
+    """What the functions have written since the last look."""
+    return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
