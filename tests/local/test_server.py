@@ -19,7 +19,7 @@ import pytest
 from ops.load import item_of
 from ops.local import sample, server
 from ops.local.server import CannotStart, Settings
-from sessions.contract import Session
+from sessions.contract import session_of
 from tests.local.test_answers import client, get, within_two_seconds
 from tests.running import ROOT, Running, free_port, local_api
 from tests.service import newest_first, session
@@ -241,4 +241,4 @@ def test_the_sample_is_worth_paging_through() -> None:
 
 def test_every_session_of_the_sample_is_one_of_the_contract() -> None:
     for entry in sample.sessions():
-        assert Session.model_validate(entry, extra="forbid").model_dump() == entry
+        assert session_of(entry, extra="forbid") == entry
