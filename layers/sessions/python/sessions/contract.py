@@ -26,7 +26,7 @@ AGENT_ID_FILTER: Final = r"^agent_[0-9a-f]{31,32}$"
 """The published format has 32 digits, the published example 31: both are real."""
 
 _RFC3339 = re.compile(
-    r"(\d{4}-\d{2}-\d{2})[Tt ]([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(\.\d+)?(?:[Zz]|([+-]\d{2}:\d{2}))",
+    r"(\d{4}-\d{2}-\d{2})[Tt ]([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(\.\d+)?(?:[Zz]|([+-](?:[01]\d|2[0-3]):[0-5]\d))",
     re.ASCII,
 )
 
