@@ -57,7 +57,7 @@ class Meter:
         self.transactions = 0
         self.write_units = 0.0
         self.read_units = 0.0
-        events = client.meta.events
+        events: Any = client.meta.events  # a handler may return what takes the place of the parameters
         events.register("provide-client-params.dynamodb.*", self._ask)
         events.register("after-call.dynamodb.TransactWriteItems", self._wrote)
         events.register("after-call.dynamodb.BatchGetItem", self._read)
