@@ -176,6 +176,20 @@ def test_a_time_to_live_deletion_is_a_removal(service: Service) -> None:
     assert counters(service) == expected([session(2)])
 
 
+def test_a_removal_with_other_keys_than_were_counted_changes_nothing(service: Service) -> None:
+    first, last = session(1), session(1, agent_id=OTHER_AGENT)
+    deliver(service, insert(first, 1), remove(first, 2), insert(last, 3))
+    deliver(service, remove(first, 2))
+    assert counters(service) == expected([last])
+
+
+def test_an_insert_moves_what_was_counted_when_the_removal_before_it_was_set_aside(service: Service) -> None:
+    first, last = session(1), session(1, agent_id=OTHER_AGENT)
+    deliver(service, insert(first, 1))
+    deliver(service, insert(last, 3))
+    assert counters(service) == expected([last])
+
+
 def test_a_removal_of_what_was_never_counted_changes_nothing(service: Service) -> None:
     deliver(service, remove(session(1)))
     assert counters(service) == {}
