@@ -33,7 +33,7 @@ format: $(VENV)/dev ## Format the code and repair what lint can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-openapi: $(VENV)/run ## Write docs/openapi.json from the models
+openapi: $(VENV)/run ## Write docs/openapi.json from the contract
 	$(BIN)/python -m ops.openapi
 
 build: $(filter .venv-sam/bin/sam,$(SAM)) ## Build what `sam deploy` ships (needs Python 3.13; ARCHITECTURE)

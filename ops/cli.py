@@ -308,7 +308,8 @@ def audit(
 
     The exit status is 1 when there is one. Reads both tables from end to end and writes nothing. A difference
     is looked at a second time a few seconds later, so that live traffic is not taken for one. `sessions counts
-    rebuild` mends what it finds.
+    rebuild` mends markers, and the counters with them; counters that are wrong although every marker is right
+    need --empty-first.
 
     \b
     Example:
@@ -334,7 +335,8 @@ def audit(
     if len(shown_ones) < len(differences):
         click.echo(f"... and {len(differences) - len(shown_ones):,} more (--all shows them)")
     if differences:
-        click.echo(f"{len(differences):,} differences; `sessions counts rebuild` mends them.", err=True)
+        mending = "sessions counts rebuild" + ("" if report.wrong_markers else " --empty-first")
+        click.echo(f"{len(differences):,} differences; `{mending}` mends them (docs/operations.md).", err=True)
         ctx.exit(1)
     click.echo("no difference")
 
@@ -363,19 +365,15 @@ def redrive(
       sessions counts redrive --stack sessions-production
     """
     from ops import redrive as redriving
-    from ops.rebuild import Unreadable
 
     place = place_of(ctx, endpoint_url, stack)
     sessions_name = named(ctx, place, aws.SESSIONS, "--table", table)
     counts_name = named(ctx, place, aws.COUNTS, "--counts-table", counts_table)
     queue = named(ctx, place, aws.FAILURE_QUEUE, "--queue-url", queue_url)
     with Shown() as shown:
-        try:
-            report = redriving.redrive(
-                place.sqs, place.streams, place.dynamodb, queue, sessions_name, counts_name, progress=shown
-            )
-        except Unreadable as error:
-            raise click.ClickException(str(error)) from None
+        report = redriving.redrive(
+            place.sqs, place.streams, place.dynamodb, queue, sessions_name, counts_name, progress=shown
+        )
     click.echo(f"{report.done:,} messages done, {report.sessions:,} sessions looked at")
     _end_with(ctx, report.kept, "stay in the queue")
 

@@ -263,8 +263,7 @@ def empty(
         for start in range(0, len(page), DELETES):
             requests: list[Any] = [{"DeleteRequest": {"Key": key}} for key in page[start : start + DELETES]]
             for tries in range(1, TRIES + 1):
-                answer = dynamodb.batch_write_item(RequestItems={counts_table: requests})
-                requests = answer.get("UnprocessedItems", {}).get(counts_table, [])
+                requests = _left_of(dynamodb, counts_table, requests)
                 if not requests:
                     break
                 sleep(pause(tries))
@@ -277,6 +276,18 @@ def empty(
             "The counts table was written to while it was emptied. Turn the event source mapping off, wait a minute "
             "for its last batch, and run this again."
         )
+
+
+def _left_of(dynamodb: DynamoDBClient, table: str, requests: list[Any]) -> list[Any]:
+    """What DynamoDB did not carry out of a batch of writes."""
+    try:
+        answer: Any = dynamodb.batch_write_item(RequestItems={table: requests})
+    except Exception as error:
+        if is_transient(error):
+            return requests
+        raise
+    left: list[Any] = answer.get("UnprocessedItems", {}).get(table, [])
+    return left
 
 
 def _sessions_by_organization(

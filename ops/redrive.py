@@ -12,10 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from ops import rebuild
-from ops.rebuild import Progress, Settler
+from ops.rebuild import Progress, Settler, Unreadable
+from sessions.dynamodb import is_transient
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -33,6 +34,9 @@ HIDDEN: Final = 300
 
 EMPTY_ANSWERS: Final = 100
 """Answers without a record after which a shard is taken to hold none of those looked for."""
+
+EMPTY_PAUSE: Final = 0.25
+"""Seconds after an empty answer: a shard takes five reads a second, and Lambda makes four ('GetRecords')."""
 
 _GONE: Final = frozenset({"TrimmedDataAccessException", "ResourceNotFoundException"})
 """The stream keeps its records for 24 hours ('Change data capture for DynamoDB Streams')."""
@@ -109,7 +113,9 @@ def redrive(
         if not messages:
             return report
         for message in messages:
-            reason = _count(streams, settler, message["Body"], report)
+            if message["MessageId"] in report.kept:
+                return report  # what is kept comes back after a while: there is nothing new
+            reason = _count(streams, settler, message["Body"], report, sleep)
             if reason is None:
                 sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
                 report.done += 1
@@ -118,17 +124,23 @@ def redrive(
             progress("counting what was set aside", report.done + len(report.kept), None)
 
 
-def _count(streams: DynamoDBStreamsClient, settler: Settler, body: str, report: Report) -> str | None:
+def _count(
+    streams: DynamoDBStreamsClient, settler: Settler, body: str, report: Report, sleep: Callable[[float], None]
+) -> str | None:
     """Counts the sessions that a message points to; returns why they could not be counted, or None."""
     try:
         batch = Batch.read(body)
     except (ValueError, KeyError, TypeError):
         return "This is not a message of the stream's event source mapping."
     try:
-        session_ids = _session_ids(streams, batch)
+        session_ids = _session_ids(streams, batch, sleep)
+        settled = settler.settle(settler.look(session_ids))
     except Gone:
         return "Its records are no longer in the stream; `sessions counts rebuild` counts their sessions."
-    settled = settler.settle(settler.look(session_ids))
+    except (ClientError, BotoCoreError, Unreadable) as error:
+        if isinstance(error, Unreadable) or is_transient(error):
+            return f"DynamoDB is busy or cannot be reached ({error}); run this again."
+        raise
     report.sessions += len(session_ids)
     report.counted += settled
     if settled.failed:
@@ -136,7 +148,7 @@ def _count(streams: DynamoDBStreamsClient, settler: Settler, body: str, report: 
     return None
 
 
-def _session_ids(streams: DynamoDBStreamsClient, batch: Batch) -> list[str]:
+def _session_ids(streams: DynamoDBStreamsClient, batch: Batch, sleep: Callable[[float], None]) -> list[str]:
     """The sessions whose records lie between the two ends of a batch, each once.
 
     Raises:
@@ -159,7 +171,9 @@ def _session_ids(streams: DynamoDBStreamsClient, batch: Batch) -> list[str]:
                     session_ids[record["dynamodb"]["Keys"]["id"]["S"]] = None
                 if sequence_number >= batch.end:
                     return list(session_ids)
-            empty_answers += not answer["Records"]
+            if not answer["Records"]:
+                empty_answers += 1
+                sleep(EMPTY_PAUSE)
             iterator = answer.get("NextShardIterator")
     except ClientError as error:
         if error.response["Error"]["Code"] in _GONE:

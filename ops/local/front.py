@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, Final
 
 from ops.local.gateway import Answer, Gateway, Request
+from sessions.observability import without_keys
 
 BODY_BYTES_MAX: Final = 10 * 1024 * 1024
 """Largest body of a request ('Amazon API Gateway quotas')."""
@@ -22,8 +23,6 @@ _BODYLESS: Final = (204, 304)
 
 Page = Callable[[], tuple[str, bytes]]
 """Makes the content type and the body of a page."""
-
-_KEY: Final = re.compile(r"(evr_)[A-Za-z0-9_-]+")
 
 
 class Front(socketserver.ThreadingTCPServer):
@@ -176,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _log(self, request: str, status: int, started: float) -> None:
         milliseconds = (time.monotonic() - started) * 1000
-        shown = _KEY.sub(r"\1...", request).encode("ascii", "backslashreplace").decode()[:200]
+        shown = without_keys(request).encode("ascii", "backslashreplace").decode()[:200]
         shown = "".join(character if character.isprintable() else "?" for character in shown)
         print(f"{time.strftime('%H:%M:%S')} {status} {shown} {milliseconds:.0f} ms", file=sys.stderr, flush=True)
 

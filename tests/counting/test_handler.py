@@ -362,6 +362,18 @@ def test_past_the_deadline_no_further_call_begins(
     assert (boundary.reads, boundary.transactions) == (0, [])
 
 
+def test_past_the_deadline_nobody_waits_any_more_and_the_reason_stays_the_one_that_was_met(
+    service: Service, boundary: Boundary, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boundary.cancel = lambda _: ["ThrottlingError"]
+    monkeypatch.setattr("sessions.counting._Work.is_over", property(lambda _: bool(boundary.transactions)))
+    assert deliver(service, insert(session(1), 1)) == ["1"]
+    assert (len(boundary.transactions), boundary.pauses) == (1, [])
+    (line,) = lines()
+    assert line["failed_sessions"] == {session(1)["id"]: "TransactionCanceledException: ThrottlingError"}
+    assert line["Retries"] == 1
+
+
 @pytest.mark.parametrize(("kind", "image"), [("INSERT", "OldImage"), ("REMOVE", "NewImage")])
 def test_a_record_without_its_image_fails_the_batch(service: Service, kind: str, image: str) -> None:
     broken = record(kind, session(2), 2, **{image: item_of(session(2))})

@@ -408,5 +408,49 @@ def test_a_message_whose_session_cannot_be_counted_is_kept(
     put_unseen(service, session(1))
     queue.send(*queue.sequence_numbers * 2)
     report = queue.redrive()
-    assert list(report.kept.values()) == [f"{session(1)['id']}: _OutOfTime"]
+    assert list(report.kept.values()) == [f"{session(1)['id']}: out of time"]
     assert queue.length == 1
+
+
+def test_a_message_is_kept_while_the_stream_is_throttled(service: Service, queue: Queue) -> None:
+    put_unseen(service, session(1))
+    queue.send(*queue.sequence_numbers * 2)
+    answer = {
+        "Error": {"Code": "ProvisionedThroughputExceededException", "Message": "slow down"},
+        "ResponseMetadata": {"HTTPStatusCode": 400},
+    }
+    queue.streams.meta.events.register(
+        "before-call.dynamodb-streams.GetRecords", lambda **_: (SimpleNamespace(status_code=400), answer)
+    )
+    report = queue.redrive()
+    (reason,) = report.kept.values()
+    assert reason.startswith("DynamoDB is busy or cannot be reached")
+    assert (report.done, queue.length) == (0, 1)
+
+
+def test_a_redrive_ends_when_it_meets_a_message_that_it_has_kept(
+    service: Service, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ops.redrive.HIDDEN", 0)  # it comes back at once
+    queue.sqs.send_message(QueueUrl=queue.url, MessageBody="no json")
+    report = queue.redrive()
+    assert len(report.kept) == 1
+
+
+def test_emptying_goes_on_when_all_of_a_batch_was_throttled(service: Service) -> None:
+    service.put(*(session(number) for number in range(3)))
+    service.drain()
+    codes = iter(["ProvisionedThroughputExceededException", "InternalServerError"])
+
+    def refuse(**_: Any) -> Any:
+        code = next(codes, None)
+        if code is None:
+            return None
+        return SimpleNamespace(status_code=400), {
+            "Error": {"Code": code, "Message": ""},
+            "ResponseMetadata": {"HTTPStatusCode": 400 if code.startswith("P") else 500},
+        }
+
+    service.dynamodb.meta.events.register("before-call.dynamodb.BatchWriteItem", refuse)
+    repair(service, empty_first=True)
+    assert counters(service) == expected([session(number) for number in range(3)])

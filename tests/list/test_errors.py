@@ -179,5 +179,13 @@ def test_mistakes_of_callers_are_logged_as_information(service: Service, lines: 
     assert (line["level"], line["code"]) == ("INFO", "invalid_parameter")
 
 
+def test_a_key_that_was_sent_as_a_parameter_is_in_no_log(service: Service, lines: Lines) -> None:
+    answer = service.get("evr_0123456789abcdefXYZ=1&limit=1")
+    assert answer.body["error"]["code"] == "invalid_parameter"
+    (line,) = lines()
+    assert "0123456789abcdef" not in str(line)
+    assert "evr_..." in line["reason"]
+
+
 def logged(lines: Lines, message: str) -> list[dict[str, Any]]:
     return [line for line in lines() if line.get("message") == message]

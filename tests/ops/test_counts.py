@@ -129,6 +129,17 @@ def test_an_audit_without_a_difference_says_so(service: Service) -> None:
     assert ran.stdout == "3 sessions, 3 markers, 6 counters compared\nno difference\n"
 
 
+def test_an_audit_whose_markers_are_right_asks_for_empty_counts(service: Service) -> None:
+    service.put(session(1))
+    service.drain()
+    drift(service, BUCKETS[0], 5)
+    ran = sessions("counts", "audit")
+    assert ran.exit_code == 1
+    assert ran.stderr == "1 differences; `sessions counts rebuild --empty-first` mends them (docs/operations.md).\n"
+    assert sessions("counts", "rebuild", "--empty-first", "--yes").exit_code == 0
+    assert sessions("counts", "audit").exit_code == 0
+
+
 def test_an_audit_names_every_difference_and_fails(service: Service) -> None:
     service.put(session(1), session(2))
     service.drain()
@@ -139,7 +150,7 @@ def test_an_audit_names_every_difference_and_fails(service: Service) -> None:
     service.put(moved)
     ran = sessions("counts", "audit")
     assert ran.exit_code == 1
-    assert ran.stderr == "10 differences; `sessions counts rebuild` mends them.\n"
+    assert ran.stderr == "10 differences; `sessions counts rebuild` mends them (docs/operations.md).\n"
     assert ran.stdout.splitlines() == [
         "2 sessions, 2 markers, 6 counters compared",
         f"counter {ORGANIZATION} M2026-11: 5 and not 2",

@@ -14,6 +14,11 @@ MINUTE: Final = "N"
 LEVELS: Final = (MONTH, HOUR, MINUTE)
 """Coarse to fine."""
 
+LAST_CHARACTER: Final = "\U0010ffff"
+BEFORE_SURROGATES: Final = "\ud7ff"
+AFTER_SURROGATES: Final = "\ue000"
+"""Between these two lies what is no text by itself and cannot be sent (the Unicode standard, section 3.8)."""
+
 WIDTH: Final = {MONTH: len("2026-11"), HOUR: len("2026-11-23T16"), MINUTE: len("2026-11-23T16:41")}
 """How many characters of the sort key a bucket of each level stands for."""
 
@@ -39,5 +44,8 @@ def above(bucket: str) -> str:
 
 
 def after(prefix: str) -> str:
-    """The least text above every sort key that begins with the prefix."""
-    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    """The least text above every sort key that begins with the prefix, whatever a writer has put there."""
+    last = prefix[-1]
+    if last == LAST_CHARACTER:
+        return after(prefix[:-1])
+    return prefix[:-1] + (AFTER_SURROGATES if last == BEFORE_SURROGATES else chr(ord(last) + 1))

@@ -241,14 +241,14 @@ class Counting:
             if tries:
                 self._sleep(pause(tries))
             work = self._try(work, sessions, outcome)
-            if not work.waiting:
+            if not work.waiting or work.is_over:
                 break
         outcome.failed |= {session_id: work.reasons[session_id] for session_id in work.waiting}
         return outcome
 
     def _try(self, work: _Work, sessions: Mapping[str, Becoming], outcome: Outcome) -> _Work:
         """One try of everything that waits; returns what has to wait for another."""
-        later = _Work([], work.ends_at, work.apart)
+        later = _Work([], work.ends_at, work.apart, work.reasons)
         moves: dict[str, Move] = {}
         for start in range(0, len(work.waiting), KEYS):
             chunk = work.waiting[start : start + KEYS]
@@ -345,14 +345,24 @@ class _Work:
     reasons: dict[str, str] = field(default_factory=dict)
     """Why each of them waits."""
 
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() > self.ends_at
+
     def check(self) -> None:
-        if time.monotonic() > self.ends_at:
-            raise _OutOfTime("out of time")
+        if self.is_over:
+            raise _OutOfTime
 
     def put_off(self, session_ids: Iterable[str], reason: str) -> None:
         for session_id in session_ids:
             self.waiting.append(session_id)
             self.reasons[session_id] = reason
+
+    def leave(self, session_ids: Iterable[str]) -> None:
+        """There is no time for them; why they had to wait before says more than that."""
+        for session_id in session_ids:
+            self.waiting.append(session_id)
+            self.reasons.setdefault(session_id, "out of time")
 
     def in_order_of(self, other: _Work) -> _Work:
         again = set(self.waiting)
@@ -363,7 +373,9 @@ class _Work:
 def _sort_out(error: Exception, session_ids: Sequence[str], later: _Work, outcome: Outcome) -> None:
     """Decides whether sessions whose call failed are tried again, tried one by one, or given up."""
     reason = _reason(error)
-    if isinstance(error, _OutOfTime) or _may_pass(error):
+    if isinstance(error, _OutOfTime):
+        later.leave(session_ids)
+    elif _may_pass(error):
         later.put_off(session_ids, reason)
         outcome.retries += 1
     elif len(session_ids) > 1 and _is_cancelled(error):

@@ -7,6 +7,7 @@ Lines hold ids and numbers, never a key and nothing of a session's content.
 from __future__ import annotations
 
 import json
+import re
 import time
 import traceback
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ NAMESPACE: Final = "Sessions"
 
 UNITS: Final = {"Duration": "Milliseconds"}
 """Units of metrics that are not counts."""
+
+_KEY: Final = re.compile(r"(evr_)[A-Za-z0-9_-]+")
 
 OURS: Final = (PageTooLarge, Unavailable)
 """Exceptions of ours that are faults of the service; all others blame the caller."""
@@ -41,6 +44,11 @@ def write(service: str, level: str, message: str, fields: Mapping[str, Any], met
         line |= metrics
         line["_aws"] = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
     print(json.dumps(line, separators=(",", ":")))
+
+
+def without_keys(text: str) -> str:
+    """The text with every API key in it cut short: callers put them where they do not belong."""
+    return _KEY.sub(r"\1...", text)
 
 
 class RequestLog:
@@ -88,7 +96,7 @@ class RequestLog:
     def refused(self, error: Exception, code: str) -> None:
         """It was answered with an error; a fault of ours is logged with its stack, here and nowhere else."""
         if isinstance(error, SessionsError) and not isinstance(error, OURS):
-            reason = str(error) if isinstance(error, InvalidParameter) else code
+            reason = without_keys(str(error)) if isinstance(error, InvalidParameter) else code
             self._write("INFO", "refused", code, {"reason": reason}, {})
         else:
             self._write("ERROR", "failed", code, {"exception": "".join(traceback.format_exception(error))}, {})
