@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 from botocore.exceptions import ClientError
 from pydantic_core import ValidationError
 
+from ops.rebuild import Progress
 from sessions.contract import session_of
 from sessions.counting import ORGANIZATION, ORGANIZATION_AGENT, SORT_KEY, strong_read
 from sessions.dynamodb import Item, is_transient
@@ -68,9 +69,6 @@ FIXED: Final = (ORGANIZATION, ORGANIZATION_AGENT, SORT_KEY)
 """The attributes that say where an entry is listed and counted, and never change."""
 
 BOM: Final = b"\xef\xbb\xbf"
-
-Progress = Callable[[str, int, int | None], None]
-"""Told what is being done, how many are done, and how many there are, where that is known."""
 
 
 class Refused(Exception):

@@ -18,8 +18,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, LocationValueError
 
 from sessions.contract import INT32_MAX, LIMIT_DEFAULT, LIMIT_MAX, PARAMETERS, SESSION, Page, session_of
-
-PATH: Final = "/v1/sessions"
+from sessions.http import PATH
 
 CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 30.0
