@@ -16,7 +16,7 @@ help: ## List the words
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 run: $(VENV)/run ## Serve the API on this machine, without AWS (PORT, DYNAMODB_PORT, DATA)
-	@exec $(BIN)/python -m ops.local.server
+	@exec $(BIN)/python -m ops.local
 
 test: $(VENV)/dev ## Run the tests
 	$(BIN)/python -m pytest

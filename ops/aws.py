@@ -106,7 +106,8 @@ class Place:
         if not name and self.is_own_engine:
             name = LOCAL_NAMES.get(output)
         if not name:
-            raise Unclear(f"Name the stack with --stack, or what to work on with {option}.")
+            own = ", or `make run` with --endpoint-url http://127.0.0.1:8001" if output in LOCAL_NAMES else ""
+            raise Unclear(f"Name the stack with --stack, or what to work on with {option}{own}.")
         self.names.append(name)
         return name
 

@@ -491,7 +491,7 @@ def smoke(url: str, key: str | None) -> None:
     """Check that the API at URL answers as it should.
 
     The exit status is 1 when it does not. URL is what stands before /v1/sessions, the stage included. Nothing
-    is written. For `make run` on this machine the key of its first organization is used unless another one is
+    is written. For `make run` on this machine the key of the sample's first organization is used unless another one is
     given.
 
     \b

@@ -37,7 +37,7 @@ def local_api(**variables: str) -> Iterator[Running]:
     ports = {"PORT": str(free_port()), "DYNAMODB_PORT": str(free_port())} | variables
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     with subprocess.Popen(
-        [sys.executable, "-m", "ops.local.server"], cwd=ROOT, env=clean | ports, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "ops.local"], cwd=ROOT, env=clean | ports, stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None

@@ -19,14 +19,16 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     changes = changes_of(event["Records"])
     outcome = counting.count({session_id: after(each) for session_id, each in changes.items()})
     failed = [session_id for session_id in changes if session_id in outcome.failed]
+    uncounted = [session_id for session_id, each in changes.items() if each[-1].inserted and each[-1].keys is None]
     write(
         "count_sessions",
-        "ERROR" if failed else "INFO",
+        "ERROR" if failed else "WARNING" if uncounted else "INFO",
         "not all counted" if failed else "counted",
         {
             "request_id": getattr(context, "aws_request_id", None),
             "records": len(event["Records"]),
             "failed_sessions": outcome.failed,
+            "uncounted": uncounted,  # their writer left out the keys of the indexes
         },
         {
             "SessionsCounted": len(changes) - len(failed),

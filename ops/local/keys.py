@@ -42,7 +42,8 @@ class DemoKeys:
         key = demo_key(organization_id)
         if not organization_id.startswith("org_") or key_in(key) != key:
             self._impossible.add(organization_id)
-            print(f"{organization_id!r} gets no key: {key!r} has not the form of one", file=sys.stderr)
+            reason = f"{key!r} has not the form of one, which takes ten digits or more"
+            print(f"{organization_id!r} gets no key: {reason}; `sessions keys create` issues another", file=sys.stderr)
             return
         item = {
             "key_hash": {"S": hash_of(key)},

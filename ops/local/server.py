@@ -257,9 +257,11 @@ def _load(dynamodb: DynamoDBClient, settings: Settings, file: BinaryIO | None) -
         print(f"{settings.data}:{rejected.line.number}: not loaded: {rejected.reason}", file=sys.stderr, flush=True)
 
     try:
-        load(dynamodb, SESSIONS, lines, reject=reject)
+        report = load(dynamodb, SESSIONS, lines, reject=reject)
     except OSError as error:
         raise CannotStart(f"DATA: {settings.data}: {error.strerror}.") from None
+    if report.rejected or not report.loaded:
+        print(f"{settings.data}: {report.loaded:,} loaded, {report.rejected:,} not", file=sys.stderr, flush=True)
 
 
 def _organizations(dynamodb: DynamoDBClient) -> Iterator[str]:
@@ -337,7 +339,3 @@ def _is_bad(line: str) -> bool:
     except (ValueError, AttributeError):
         return bool(line.strip())
     return level not in ("DEBUG", "INFO")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

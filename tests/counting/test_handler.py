@@ -202,7 +202,9 @@ def test_changes_of_a_session_are_not_counted_and_cost_nothing(service: Service,
 
 
 @pytest.mark.parametrize("missing", ["organization_agent", "organization_id", "created_at_id"])
-def test_an_entry_is_counted_where_an_index_holds_it(service: Service, missing: str) -> None:
+def test_an_entry_is_counted_where_an_index_holds_it_and_a_warning_names_one_that_is_in_none(
+    service: Service, missing: str, lines: Lines
+) -> None:
     item = {name: value for name, value in item_of(session(1)).items() if name != missing}
     deliver(service, record("INSERT", session(1), 1, NewImage=item))
     scopes = {
@@ -211,6 +213,8 @@ def test_an_entry_is_counted_where_an_index_holds_it(service: Service, missing: 
         "created_at_id": set(),
     }[missing]
     assert {scope for scope, _ in counters(service)} == scopes
+    (line,) = lines()
+    assert (line["level"], line["uncounted"]) == (("INFO", []) if scopes else ("WARNING", [session(1)["id"]]))
 
 
 def test_an_id_too_long_for_a_marker_is_not_counted_and_takes_no_other_session_with_it(
@@ -398,6 +402,7 @@ def test_one_line_is_logged_for_a_batch_with_metrics_and_without_content(service
         "request_id": "request-1",
         "records": 3,
         "failed_sessions": {},
+        "uncounted": [],
         "SessionsCounted": 2,
         "Transactions": 1,
         "Retries": 0,

@@ -117,6 +117,8 @@ BROKEN = [
     ("usage", {"M": {"input_tokens": {"BOOL": True}, "output_tokens": {"N": "2"}}}),
     ("model_id", {"S": "gpt"}),
     ("created_at", {"S": "2026-11-23T16:41:46.463925Z"}),
+    ("organization_agent", {"S": "nothing#nothing"}),
+    ("organization_agent", {"S": f"{OTHER_ORGANIZATION}#{AGENT}"}),
 ]
 
 

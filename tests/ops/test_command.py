@@ -135,7 +135,10 @@ def test_an_endpoint_that_is_no_address_is_refused(url: str) -> None:
 
 
 def test_without_a_table_or_a_stack_it_is_asked_for_one() -> None:
-    assert fault(*KEYS_LIST, API_KEYS_TABLE="") == "Name the stack with --stack, or what to work on with --table."
+    assert fault(*KEYS_LIST, API_KEYS_TABLE="") == (
+        "Name the stack with --stack, or what to work on with --table, "
+        "or `make run` with --endpoint-url http://127.0.0.1:8001."
+    )
 
 
 def test_an_engine_of_ones_own_needs_no_credentials_no_region_and_no_names(

@@ -13,7 +13,8 @@ from sessions.errors import PageTooLarge
 BY_ORGANIZATION: Final = "by_organization"
 BY_ORGANIZATION_AGENT: Final = "by_organization_agent"
 
-PARTITION_KEY: Final = {BY_ORGANIZATION: "organization_id", BY_ORGANIZATION_AGENT: "organization_agent"}
+ORGANIZATION_AGENT: Final = "organization_agent"
+PARTITION_KEY: Final = {BY_ORGANIZATION: "organization_id", BY_ORGANIZATION_AGENT: ORGANIZATION_AGENT}
 SORT_KEY: Final = "created_at_id"
 
 FAR: Final = 200
@@ -120,10 +121,9 @@ class Sessions:
         # Keys that contradict the fields would list an entry in another's place, or another's list.
         if entry[SORT_KEY] != f"{session['created_at']}#{session['id']}":
             raise ValueError(f"{SORT_KEY} contradicts created_at and id")
-        if session["organization_id"] != self._listing.organization_id:
-            raise ValueError("organization_id contradicts organization_agent")
-        if self._listing.agent_id not in (None, session["agent_id"]):
-            raise ValueError("agent_id contradicts organization_agent")
+        composed = f"{session['organization_id']}#{session['agent_id']}"
+        if entry.get(ORGANIZATION_AGENT, composed) != composed:
+            raise ValueError(f"{ORGANIZATION_AGENT} contradicts organization_id and agent_id")
 
     def _walk(self, reader: Reader, query: dict[str, Any], skip: int, take: int) -> Stretch:
         skipped = 0
