@@ -68,13 +68,16 @@ def _without_none(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _field(
-    kind: core_schema.CoreSchema, description: str, *, required: bool = False, example: str = ""
-) -> core_schema.TypedDictField:
+def _field(kind: core_schema.CoreSchema, description: str, *, required: bool = False) -> core_schema.TypedDictField:
     """A field of the answer; its words are for the OpenAPI document."""
-    words = {"description": description} if description else {}
-    updates = words | ({"examples": [example]} if example else {})
-    return core_schema.typed_dict_field(kind, required=required, metadata={"pydantic_js_updates": updates})
+    words = {"pydantic_js_updates": {"description": description}}
+    return core_schema.typed_dict_field(kind, required=required, metadata=words)
+
+
+def _id(pattern: str, example: str) -> core_schema.TypedDictField:
+    """A required field that holds an id."""
+    words = {"pydantic_js_updates": {"examples": [example]}}
+    return core_schema.typed_dict_field(core_schema.str_schema(pattern=pattern), required=True, metadata=words)
 
 
 def _or_null(kind: core_schema.CoreSchema, description: str) -> core_schema.TypedDictField:
@@ -128,21 +131,9 @@ USAGE: Final = core_schema.no_info_after_validator_function(
 
 SESSION: Final = core_schema.typed_dict_schema(
     {
-        "id": _field(
-            core_schema.str_schema(pattern=SESSION_ID),
-            "",
-            required=True,
-            example="session_01933b5a00007000800000000000001",
-        ),
-        "organization_id": _field(
-            core_schema.str_schema(pattern=ORGANIZATION_ID),
-            "",
-            required=True,
-            example="org_00000000000000000000000000000001",
-        ),
-        "agent_id": _field(
-            core_schema.str_schema(pattern=AGENT_ID), "", required=True, example="agent_01933b5a00007000800000000000001"
-        ),
+        "id": _id(SESSION_ID, "session_01933b5a00007000800000000000001"),
+        "organization_id": _id(ORGANIZATION_ID, "org_00000000000000000000000000000001"),
+        "agent_id": _id(AGENT_ID, "agent_01933b5a00007000800000000000001"),
         "status": _field(
             core_schema.literal_schema(["started", "active", "idle"]),
             "`started`: created and no turn yet; `active`: a turn is running; `idle`: waiting for input.",
