@@ -47,6 +47,20 @@ OPERATIONS: Final = (
 """Operations on items; tables are made by the template."""
 
 
+NO_DOCSTRINGS: Final = '''"""In the place of botocore's docstrings, which nobody reads in Lambda."""
+
+
+class NoDocstring(str):
+    def __new__(cls, *_, **__):
+        return super().__new__(cls)
+
+
+ClientMethodDocstring = PaginatorDocstring = WaiterDocstring = NoDocstring
+'''
+METADATA: Final = "from importlib.metadata import version\n"
+USE_OF_METADATA: Final = '    h2_version = version("h2")\n'
+
+
 def main() -> None:
     _, logical_id, artifacts, architecture = sys.argv
     python = runtime_python()
@@ -61,6 +75,7 @@ def main() -> None:
     if logical_id == DEPENDENCIES:
         install(folder / "python", PLATFORMS[architecture])
         trim(folder / "python")
+        lighten(folder / "python")
     else:
         copy_sources(Path(), folder)
     compile_all(folder, LAYER_HOME if logical_id.endswith("Layer") else FUNCTION_HOME)
@@ -108,6 +123,26 @@ def trim(folder: Path) -> None:
             if not entry.name.startswith(("METADATA", "LICENSE", "licenses", "NOTICE")):
                 remove(entry)
     trim_botocore(folder / "botocore" / "data")
+
+
+def lighten(folder: Path) -> None:
+    """Takes away what is imported at every start and never used: a tenth of a cold start.
+
+    botocore's clients import what writes botocore's reference, to have docstrings; urllib3 imports the readers of
+    package metadata, to ask for the version of HTTP/2 if anybody turned that on.
+    """
+    docs = folder / "botocore" / "docs"
+    for entry in list(docs.iterdir()):
+        if entry.name != "utils.py":
+            remove(entry)
+    (docs / "__init__.py").touch()
+    (docs / "docstring.py").write_text(NO_DOCSTRINGS, encoding="utf-8")
+    http2 = folder / "urllib3" / "http2" / "__init__.py"
+    text = http2.read_text(encoding="utf-8")
+    if text.count(METADATA) != 1 or text.count(USE_OF_METADATA) != 1:
+        sys.exit(f"{http2.name} of urllib3 has changed; look at `lighten` anew.")
+    text = text.replace(METADATA, "").replace(USE_OF_METADATA, f"    {METADATA}{USE_OF_METADATA}")
+    http2.write_text(text, encoding="utf-8")
 
 
 def remove(path: Path) -> None:

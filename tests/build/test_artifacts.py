@@ -16,6 +16,7 @@ import botocore.session
 import pytest
 
 from layers.build import PLATFORMS, runtime_python
+from tests.running import Running
 from tests.service import ROOT, TEMPLATE
 
 PYTHON = runtime_python()
@@ -126,6 +127,26 @@ print(json.dumps({name: module.__file__ for name, module in sys.modules.items()
     homes = in_lambda(built, logical_id, program)
     assert {"app", "sessions", "botocore"} <= set(homes)
     assert all(Path(home).is_relative_to(built) for home in homes.values())
+
+
+def test_a_page_is_listed_by_the_artifacts_alone(built: Path, running: Running) -> None:
+    event = json.loads((ROOT / "events" / "list_first_page.json").read_text())
+    event["requestContext"]["authorizer"] = {"organization_id": f"org_{1:032x}"}
+    program = f"""
+import json, os
+os.environ["AWS_ENDPOINT_URL_DYNAMODB"] = {running.dynamodb_url!r}
+import app, gc
+answer = app.handler(json.loads({json.dumps(event)!r}), None)
+print(json.dumps([answer["statusCode"], len(json.loads(answer["body"])["data"]), gc.isenabled()]))"""
+    assert in_lambda(built, "ListSessionsFunction", program) == [200, 20, True]
+
+
+@pytest.mark.parametrize("logical_id", FUNCTIONS)
+def test_what_botocore_and_urllib3_import_for_nothing_is_not_imported(built: Path, logical_id: str) -> None:
+    program = """
+import app, json
+print(json.dumps(sorted(name for name in sys.modules if name.startswith(("botocore.docs", "importlib.metadata")))))"""
+    assert in_lambda(built, logical_id, program) == ["botocore.docs", "botocore.docs.docstring", "botocore.docs.utils"]
 
 
 def test_every_region_of_every_partition_still_has_its_endpoint(built: Path) -> None:
