@@ -94,7 +94,7 @@ def test_a_preflight_is_answered_without_a_key(bare: Running) -> None:
     assert (status, body) == (204, b"")
     assert headers["Access-Control-Allow-Origin"] == ORIGIN
     assert "GET" in headers["Access-Control-Allow-Methods"]
-    assert "authorization" in headers["Access-Control-Allow-Headers"].lower()
+    assert headers["Access-Control-Allow-Headers"].lower().split(",") == ["authorization", "content-type", "x-org-id"]
 
 
 def test_an_answer_shows_the_console_its_links_its_id_and_when_to_come_back(bare: Running) -> None:

@@ -36,6 +36,9 @@ RETRY_AFTER: Final = "1"
 PREFLIGHT_SECONDS: Final = "600"
 """How long a browser may remember what a preflight allowed."""
 
+ALLOWED: Final = "Authorization,Content-Type,X-Org-Id"
+"""Headers that a script in a browser may send; many send a content type with every request."""
+
 EXPOSED: Final = "Link,Retry-After,X-Request-Id"
 """Headers that a script in a browser may read."""
 
@@ -97,7 +100,7 @@ class Origins:
             return None
         allowed = {
             "Access-Control-Allow-Methods": "GET",
-            "Access-Control-Allow-Headers": "Authorization,X-Org-Id",
+            "Access-Control-Allow-Headers": ALLOWED,
             "Access-Control-Max-Age": PREFLIGHT_SECONDS,
         }
         return Answer(204, "", allowed)
