@@ -142,7 +142,7 @@ def page_answer(page: Page, request: PageRequest) -> Answer:
         PageTooLarge: Lambda could not return it.
     """
     body = to_json(page._asdict())
-    if _answer_bytes(body) > ANSWER_BYTES_MAX:
+    if not _fits(body):
         raise PageTooLarge
     link = link_header(request, page.total)
     return Answer(200, body.decode(), {"Link": link} if link else {})
@@ -190,8 +190,8 @@ def link_header(request: PageRequest, total: int) -> str:
     return ", ".join(f'<?{kept}offset={target}&limit={limit}>; rel="{name}"' for name, target in targets.items())
 
 
-def _answer_bytes(body: bytes) -> int:
-    # Lambda's answer is JSON that holds the body as a text: quotes and backslashes are escaped once more.
-    if 2 * len(body) + ENVELOPE_BYTES <= ANSWER_BYTES_MAX:
-        return 2 * len(body) + ENVELOPE_BYTES
-    return len(body) + body.count(b'"') + body.count(b"\\") + ENVELOPE_BYTES
+def _fits(body: bytes) -> bool:
+    # Lambda's answer is JSON that holds the body as a text: quotes and backslashes are escaped once more. They are
+    # counted only where that may matter.
+    room = ANSWER_BYTES_MAX - ENVELOPE_BYTES
+    return 2 * len(body) <= room or len(body) + body.count(b'"') + body.count(b"\\") <= room
