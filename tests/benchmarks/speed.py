@@ -100,8 +100,8 @@ def prepare(python: str) -> None:
     (SCRATCH / "floor").mkdir()
     for name in ("idiomatic", "floor"):
         shutil.copyfile(HERE / f"{name}.py", SCRATCH / name / f"{name}.py")
-    code = f"import compileall, py_compile; compileall.compile_dir({str(SCRATCH)!r}, quiet=1, invalidation_mode="
-    subprocess.run([python, "-c", code + "py_compile.PycInvalidationMode.UNCHECKED_HASH)"], check=True)
+    compiling = [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(SCRATCH)]
+    subprocess.run(compiling, check=True)
 
 
 def zipped(folders: Sequence[Path]) -> int:
