@@ -32,6 +32,7 @@ ANOTHER = {
     "DynamoDbEndpoint": "https://vpce.example",
     "Environment": "production",
     "GatewayAccountRole": "no",
+    "LogLevel": "DEBUG",
     "LogRetentionDays": "7",
     "Monitoring": "no",
     "SnapStart": "yes",

@@ -17,6 +17,7 @@ FUNCTIONS = ("ListSessionsFunction", "AuthorizeFunction", "CountSessionsFunction
 ALWAYS = {"ServerErrorsAlarm", "AuthorizerErrorsAlarm", "CountingErrorsAlarm"}
 STATISTICS = {"Sum", "Average", "Minimum", "Maximum", "SampleCount"}
 PERCENTILES = {"p50", "p95", "p99"}
+CODES = {http.error_code(error()) for error in errors.SessionsError.__subclasses__()} | {"ok"}
 
 
 class Emitted(NamedTuple):
@@ -63,6 +64,25 @@ VALUES = {
     "GlobalSecondaryIndexName": {"by_organization", "by_organization_agent"},
     "QueueName": {"FailureQueue.QueueName"},
 }
+
+
+OF_OURS = {
+    "list_sessions": {f"Responses.{code}" for code in CODES}
+    | {"Duration", "RoundTrips", "ReadUnits", "ItemsRead", "InvalidItems", "NegativeBins", "ColdStart"},
+    "authorize": {"Allowed", "Failed", "ColdStart"}
+    | {f"Denied.{reason}" for reason in ("no_key", "malformed", "unknown", "expired")},
+    "count_sessions": {
+        *("SessionsCounted", "Transactions", "Retries", "FailedRecords", "InvalidRecords", "ColdStart"),
+    },
+}
+"""What each function prints, by its service name."""
+FUNCTION_OF = {
+    "list_sessions": "ListSessionsFunction",
+    "authorize": "AuthorizeFunction",
+    "count_sessions": "CountSessionsFunction",
+}
+NOT_SHOWN = {("count_sessions", "ColdStart")}
+"""Nobody waits for it."""
 
 
 class Metric(NamedTuple):
@@ -114,21 +134,23 @@ EVERYWHERE = LOOKED_AT + SHOWN
 
 
 @pytest.fixture
-def of_ours(service: Service, lines: Lines) -> dict[tuple[str, str], set[str]]:
-    """Metric and service by name, as the functions print them in the embedded metric format."""
+def of_ours(service: Service, lines: Lines) -> set[tuple[str, str, frozenset[str]]]:
+    """Metric, service and names of the dimensions, as the functions print them in the embedded metric format."""
     service.put(*(session(number) for number in range(3)))
     service.drain()
     service.get()
     service.get("limit=x")
     service.get(organization=None)
-    found: dict[tuple[str, str], set[str]] = {}
+    found = set()
     for line in lines():
         for directive in line.get("_aws", {}).get("CloudWatchMetrics", []):
             assert directive["Namespace"] == "Sessions"
-            assert directive["Dimensions"] == [["service"]]
+            [dimensions] = directive["Dimensions"]
+            assert all(line[name] for name in dimensions)
             for each in directive["Metrics"]:
+                assert each["Unit"] == ("Milliseconds" if each["Name"] == "Duration" else "Count")
                 assert isinstance(line[each["Name"]], int | float | list)
-                found.setdefault((directive["Namespace"], each["Name"]), set()).add(line["service"])
+                found.add((each["Name"], line["service"], frozenset(dimensions)))
     return found
 
 
@@ -144,21 +166,29 @@ def test_a_metric_of_aws_exists_with_these_dimensions_and_this_statistic(where: 
         assert looked_at.dimensions["Resource"] == looked_at.dimensions["FunctionName"] + ":live"
 
 
-def test_a_metric_of_ours_is_one_that_the_functions_print(of_ours: dict[tuple[str, str], set[str]]) -> None:
-    assert {"Answers.ok", "Answers.invalid_parameter", "Answers.unauthorized"} <= {name for _, name in of_ours}
-    for code in {http.error_code(error()) for error in errors.SessionsError.__subclasses__()}:
-        of_ours["Sessions", f"Answers.{code}"] = {"list_sessions"}
-    for where, looked_at in EVERYWHERE:
-        if looked_at.namespace == "Sessions":
-            assert looked_at.dimensions.keys() == {"service"}, where
-            assert looked_at.dimensions["service"] in of_ours[looked_at.namespace, looked_at.name], where
-            assert looked_at.statistic in STATISTICS | PERCENTILES, where
+@pytest.mark.parametrize(("where", "looked_at"), EVERYWHERE, ids=lambda value: getattr(value, "name", value))
+def test_a_metric_of_ours_is_asked_for_with_its_own_dimensions(where: str, looked_at: Metric) -> None:
+    if looked_at.namespace != "Sessions":
+        return  # the test before
+    service = looked_at.dimensions["service"]
+    assert looked_at.name in OF_OURS[service], where
+    expected = {"service": service, "stack": "sessions-test"}
+    if looked_at.name == "ColdStart":  # Powertools' own metric (`Metrics.add_cold_start_metric`)
+        expected = {"service": service, "function_name": FUNCTION_OF[service]}
+    assert looked_at.dimensions == expected, where
+    assert looked_at.statistic in STATISTICS | PERCENTILES, where
 
 
-def test_every_code_of_the_contract_that_the_function_answers_is_on_the_dashboard() -> None:
-    codes = {http.error_code(error()) for error in errors.SessionsError.__subclasses__()} | {"ok"}
-    answers = {each.name for _, each in SHOWN if each.name.startswith("Answers.")}
-    assert answers == {f"Answers.{code}" for code in codes}
+def test_the_functions_print_the_metrics_that_are_looked_at(of_ours: set[tuple[str, str, frozenset[str]]]) -> None:
+    assert {"Responses.ok", "Responses.invalid_parameter", "Responses.unauthorized"} <= {name for name, _, _ in of_ours}
+    for name, service, dimensions in of_ours:
+        assert name in OF_OURS[service]
+        assert dimensions == ({"function_name", "service"} if name == "ColdStart" else {"service", "stack"})
+
+
+def test_every_metric_that_the_functions_print_is_on_the_dashboard() -> None:
+    shown_ = {(each.dimensions["service"], each.name) for _, each in SHOWN if each.namespace == "Sessions"}
+    assert shown_ == {(service, name) for service, names in OF_OURS.items() for name in names} - NOT_SHOWN
 
 
 def test_without_monitoring_only_the_alarms_that_roll_deployments_back_are_left() -> None:
