@@ -6,7 +6,7 @@ import pytest
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from sessions.settings import AuthorizeSettings, CountSettings, ListSettings
-from tests.template.stack import ANOTHER, PARAMETERS, ROOT, TEXT, Stack, stack
+from tests.template.stack import ANOTHER, PARAMETERS, ROOT, TEXT, Stack, change, stack
 
 SETTINGS = {
     "ListSessionsFunction": ListSettings,
@@ -113,7 +113,7 @@ def test_a_changed_layer_alone_makes_a_version_of_every_function(name: str) -> N
 @pytest.mark.parametrize("parameter", sorted(ANOTHER))
 def test_a_parameter_that_a_function_gets_makes_a_version_and_no_other_does(parameter: str) -> None:
     # An alias keeps the configuration of its version, and Lambda refuses a version that changes nothing.
-    before, after = stack(), stack(**{parameter: ANOTHER[parameter]})
+    before, after = change(parameter)
     getting = {name for name in FUNCTIONS if before.properties(name) != after.properties(name)}
     assert changed(before, after) == getting
 
@@ -155,6 +155,29 @@ def test_a_version_is_shipped_by_canary_in_production_and_rolled_back_by_alarms(
     assert set(alarms) <= set(found.of_type("AWS::CloudWatch::Alarm"))
     update = found.resources[f"{name}Aliaslive"]["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
     assert update["DeploymentGroupName"] == f"{name}DeploymentGroup"
+
+
+@pytest.mark.parametrize("name", ["ListSessionsFunction", "AuthorizeFunction"])
+def test_the_hook_is_asked_before_traffic_when_wished(name: str) -> None:
+    updates = {
+        wish: stack(PreTrafficHook=wish).resources[f"{name}Aliaslive"]["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
+        for wish in ("yes", "no")
+    }
+    assert updates["yes"]["BeforeAllowTrafficHook"] == "CheckReleaseFunction"
+    assert "BeforeAllowTrafficHook" not in updates["no"]
+    assert "CheckReleaseFunction" not in stack(PreTrafficHook="no").resources
+
+
+def test_the_hook_calls_the_versions_that_are_being_deployed_and_uses_no_layer() -> None:
+    found = stack(PreTrafficHook="yes")
+    hook = found.properties("CheckReleaseFunction")
+    versions = {function: version for function, (version, _) in found.versions().items()}
+    variables = hook["Environment"]["Variables"]
+    assert variables["LIST_SESSIONS_VERSION"] == versions["ListSessionsFunction"]
+    assert variables["AUTHORIZE_VERSION"] == versions["AuthorizeFunction"]
+    assert variables["ORGANIZATION"] == "org_" + "0" * 32
+    assert "Layers" not in hook
+    assert "CheckReleaseFunctionAliaslive" not in found.resources
 
 
 @pytest.mark.parametrize(("wish", "applied"), [("yes", "PublishedVersions"), ("no", "None")])

@@ -41,7 +41,7 @@ OF_AWS = {
     ("AWS/ApiGateway", "Count"): emitted(*API, statistics={"SampleCount"}),
     ("AWS/ApiGateway", "4XXError"): emitted(*API, statistics={"Sum", "Average"}),
     ("AWS/ApiGateway", "5XXError"): emitted(*API, statistics={"Sum", "Average"}),
-    ("AWS/ApiGateway", "Latency"): emitted(*API, statistics={"Average", "Maximum"} | PERCENTILES),
+    ("AWS/ApiGateway", "Latency"): emitted(*API, statistics={"Average", "Maximum", "PR(:1000)"} | PERCENTILES),
     # 'Types of metrics for Lambda functions' and 'Viewing metrics': Resource is `function:alias`.
     ("AWS/Lambda", "Errors"): emitted(*LAMBDA, statistics={"Sum"}),
     ("AWS/Lambda", "Throttles"): emitted(*LAMBDA, statistics={"Sum"}),
@@ -214,14 +214,66 @@ def test_an_alarm_has_a_chapter_in_the_operators_guide(name: str) -> None:
     assert f"### {suffix}\n" in (ROOT / "docs" / "operations.md").read_text()
 
 
-def test_an_expression_adds_all_its_metrics_and_gaps_count_as_zero() -> None:
-    for alarm in ALARMS.values():
-        for query in alarm.get("Metrics", []):
-            if "Expression" in query:
-                assert query["Expression"] == "SUM(FILL(METRICS(), 0))"
-                assert "ReturnData" not in query
-            else:
-                assert query["ReturnData"] is False
+def test_an_alarm_watches_its_expression_alone_over_metrics_of_one_period() -> None:
+    for name, alarm in ALARMS.items():
+        queries = alarm.get("Metrics", [])
+        assert [query["ReturnData"] for query in queries if "Expression" not in query] == [False] * (len(queries) - 1)
+        assert sum("Expression" in query and "ReturnData" not in query for query in queries) == bool(queries), name
+        # CloudWatch refuses an alarm whose metrics differ in it.
+        assert len({query["MetricStat"]["Period"] for query in queries if "MetricStat" in query}) <= 1, name
+
+
+@pytest.mark.parametrize("name", ["CountingErrorsAlarm", "ThrottlingAlarm"])
+def test_failures_are_added_up_and_gaps_count_as_zero(name: str) -> None:
+    [expression] = [query["Expression"] for query in ALARMS[name]["Metrics"] if "Expression" in query]
+    assert expression == "SUM(FILL(METRICS(), 0))"
+
+
+# Objectives over 30 days, as docs/operations.md states them, and how many times faster than allowed an alarm
+# lets the budget be used up ('The Site Reliability Workbook', 'Alerting on SLOs').
+DAYS = 30
+BURNING = {"Fast": (14.4, 3600), "Slow": (6.0, 6 * 3600)}
+USED = {"Fast": 0.02, "Slow": 0.05}
+"""Share of the budget that is gone when the alarm goes off."""
+
+
+def expression_of(name: str, **metrics: float) -> float:
+    """What the alarm's expression comes to; it is Python, but for IF."""
+    alarm = ALARMS[name]
+    [expression] = [query["Expression"] for query in alarm["Metrics"] if "Expression" in query]
+    assert {query["Id"] for query in alarm["Metrics"] if "Expression" not in query} == set(metrics)
+    chosen = {"IF": lambda condition, yes, no: yes if condition else no}
+    return float(eval(expression, chosen, dict(metrics)))
+
+
+def goes_off(name: str, **metrics: float) -> bool:
+    assert ALARMS[name]["ComparisonOperator"] == "GreaterThanThreshold"
+    return expression_of(name, **metrics) > ALARMS[name]["Threshold"]
+
+
+@pytest.mark.parametrize("speed", sorted(BURNING))
+def test_an_alarm_of_availability_goes_off_when_its_share_of_the_budget_is_gone(speed: str) -> None:
+    rate, window = BURNING[speed]
+    assert "| availability | 99.9 % of requests" in (ROOT / "docs" / "operations.md").read_text()
+    assert rate * window / (DAYS * 24 * 3600) == pytest.approx(USED[speed])
+    name, requests = f"Availability{speed}Alarm", 100_000
+    allowed = 0.001 * requests
+    assert {query["MetricStat"]["Period"] for query in ALARMS[name]["Metrics"] if "MetricStat" in query} == {window}
+    assert goes_off(name, failed=allowed * rate + 1, requests=requests)
+    assert not goes_off(name, failed=allowed * rate - 1, requests=requests)
+    assert goes_off(name, failed=3, requests=3)
+    assert not goes_off(name, failed=2, requests=2)  # nobody is woken for two
+
+
+@pytest.mark.parametrize("speed", sorted(BURNING))
+def test_an_alarm_of_latency_goes_off_when_its_share_of_the_budget_is_gone(speed: str) -> None:
+    rate, window = BURNING[speed]
+    assert "| latency | 99 % of requests within a second" in (ROOT / "docs" / "operations.md").read_text()
+    name = f"Latency{speed}Alarm"
+    assert {query["MetricStat"]["Period"] for query in ALARMS[name]["Metrics"] if "MetricStat" in query} == {window}
+    assert goes_off(name, within=100 - rate - 0.1, requests=100)
+    assert not goes_off(name, within=100 - rate + 0.1, requests=100)
+    assert not goes_off(name, within=0, requests=99)  # a handful of cold starts
 
 
 def test_throttling_is_watched_on_every_table_and_index_that_the_functions_use() -> None:
