@@ -219,6 +219,16 @@ def _function_in(arn: str) -> str:
     return local_name(found[1])
 
 
+def _merged(inherited: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A function's properties over the globals: maps are merged, all else is replaced ('Globals section of SAM')."""
+    both = {
+        name: _merged(inherited[name], value)
+        for name, value in own.items()
+        if isinstance(value, dict) and isinstance(inherited.get(name), dict)
+    }
+    return {**inherited, **own, **both}
+
+
 class _Loader(yaml.SafeLoader):
     """YAML with CloudFormation's short forms, which become the long ones."""
 
@@ -249,11 +259,15 @@ class _Resolver:
         self._globals = document.get("Globals", {}).get("Function", {})
 
     def resources(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The properties of every resource of a type, by its logical id, with the globals of functions."""
+        """The properties of every resource of a type, by its logical id, with the globals of functions.
+
+        What stands under a condition that does not hold is left out.
+        """
         for logical_id, resource in self._document["Resources"].items():
-            if resource["Type"] == kind:
+            holds = "Condition" not in resource or self._holds({"Condition": resource["Condition"]})
+            if resource["Type"] == kind and holds:
                 inherited = self._globals if kind == "AWS::Serverless::Function" else {}
-                yield logical_id, self(inherited | resource["Properties"])
+                yield logical_id, self(_merged(inherited, resource["Properties"]))
 
     def __call__(self, value: Any) -> Any:
         if isinstance(value, list):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sessions.http import Origins
-from tests.template.stack import ANOTHER, Stack, stack
+from tests.template.stack import ANOTHER, PARAMETERS, ROOT, WHOLE, Stack, change, stack
 
 ALIAS = "ListSessionsFunction.Arn:live"
 ANY = "x-amazon-apigateway-any-method"
@@ -110,26 +110,83 @@ def test_the_stage_traces_measures_and_throttles_and_writes_no_execution_log() -
     [found] = stack_.of_type("AWS::ApiGateway::Stage").values()
     assert found["StageName"] == "live"
     assert found["TracingEnabled"] is True
-    assert found["MethodSettings"] == [
-        {
-            "ResourcePath": "/*",
-            "HttpMethod": "*",
-            "MetricsEnabled": True,
-            "LoggingLevel": "OFF",
-            "DataTraceEnabled": False,
-            "ThrottlingRateLimit": "7",
-            "ThrottlingBurstLimit": "9",
-        }
-    ]
+    for settings in found["MethodSettings"]:
+        assert settings["MetricsEnabled"] is True
+        assert settings["LoggingLevel"] == "OFF"
+        assert settings["DataTraceEnabled"] is False
     api = stack_.properties("Api")
     assert api["MinimumCompressionSize"] == 1024
     assert api["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
 
 
+def test_a_method_has_a_bucket_of_its_own_and_the_parameters_are_those_of_the_list() -> None:
+    [found] = stack(ThrottlingRate="7", ThrottlingBurst="9").of_type("AWS::ApiGateway::Stage").values()
+    buckets = {
+        (each["HttpMethod"], each["ResourcePath"]): (each["ThrottlingRateLimit"], each["ThrottlingBurstLimit"])
+        for each in found["MethodSettings"]
+    }
+    assert buckets == {
+        ("*", "/*"): (10, 20),  # of every other method, each by itself
+        ("GET", "/v1/sessions"): ("7", "9"),
+        ("OPTIONS", "/v1/sessions"): ("7", "9"),
+    }
+    # The gateway rejects the settings of a method that does not exist.
+    assert {("GET", "/v1/sessions"), ("OPTIONS", "/v1/sessions")} <= {
+        (method.upper(), path) for path, each in body_of(stack())["paths"].items() for method in each
+    }
+
+
+def test_what_a_stranger_can_call_in_a_second_is_what_the_cost_table_says() -> None:
+    methods_of = {ANY: 7}  # DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, counted as if each had its own bucket
+    every = sum(methods_of.get(name.split()[0], 1) for name in methods())
+    rate = int(PARAMETERS["ThrottlingRate"]["Default"])
+    assert (every - 2) * 10 + 2 * rate == 390
+    assert "390 requests a second" in (ROOT / "docs" / "deployment.md").read_text()
+
+
+def test_the_access_log_names_callers_only_where_asked_for() -> None:
+    [found] = stack(AccessLogClients="yes").of_type("AWS::ApiGateway::Stage").values()
+    line = json.loads(found["AccessLogSetting"]["Format"])
+    assert line.pop("source_ip") == "$context.identity.sourceIp"
+    assert line.pop("user_agent") == "$context.identity.userAgent"
+    assert line == json.loads(stage()["AccessLogSetting"]["Format"])
+
+
+def test_a_domain_is_mapped_to_the_stage_under_its_base_path() -> None:
+    with_path = stack(**WHOLE, BasePath="agents")
+    assert with_path.properties("Domain") == {
+        "DomainName": "api.example.com",
+        "RegionalCertificateArn": WHOLE["CertificateArn"],
+        "EndpointConfiguration": {"Types": ["REGIONAL"]},
+        "SecurityPolicy": "TLS_1_2",
+    }
+    mapping = {"DomainName": "Domain", "RestApiId": "Api", "Stage": "ApiliveStage"}
+    # A Ref of the domain is its name, which the test's resolver does not know of a resource.
+    assert with_path.properties("DomainMapping") | {"DomainName": "Domain"} == mapping | {"BasePath": "agents"}
+    assert stack(**WHOLE).properties("DomainMapping") | {"DomainName": "Domain"} == mapping
+    assert with_path.outputs["Url"]["Value"] == "https://api.example.com/agents"
+    assert stack(**WHOLE).outputs["Url"]["Value"] == "https://api.example.com"
+    assert not {"Domain", "DomainMapping"} & set(stack().resources)
+
+
+@pytest.mark.parametrize(("wish", "disabled"), [("yes", False), ("no", True)])
+def test_the_default_endpoint_can_be_switched_off(wish: str, disabled: bool) -> None:
+    body_ = body_of(stack(**WHOLE, DefaultEndpoint=wish))
+    assert body_["x-amazon-apigateway-endpoint-configuration"] == {"disableExecuteApiEndpoint": disabled}
+
+
+def test_a_web_acl_filters_the_stage() -> None:
+    assert stack(**WHOLE).properties("WebAclAssociation") == {
+        "ResourceArn": "arn:aws:apigateway:eu-west-1::/restapis/Api/stages/ApiliveStage",
+        "WebACLArn": WHOLE["WebAclArn"],
+    }
+    assert "WebAclAssociation" not in stack().resources
+
+
 @pytest.mark.parametrize("parameter", sorted(ANOTHER))
 def test_a_parameter_that_the_api_holds_deploys_it_anew(parameter: str) -> None:
     # A stage serves the snapshot of its deployment, whatever has changed in the API since.
-    before, after = stack(), stack(**{parameter: ANOTHER[parameter]})
+    before, after = change(parameter)
     assert (body_of(before) != body_of(after)) == (deployment_of(before) != deployment_of(after))
 
 
@@ -142,6 +199,8 @@ def test_the_access_log_waits_for_the_role_of_the_account_where_the_stack_gives_
     assert given.resources["ApiLogs"]["Metadata"]["WritableBy"] == "GatewayAccount"
     assert given.properties("GatewayAccount") == {"CloudWatchRoleArn": "GatewayAccountLogsRole.Arn"}
     assert not {"GatewayAccount", "GatewayAccountLogsRole"} & set(left.resources)
+    # It overwrites a setting of the whole account, so it must be asked for.
+    assert PARAMETERS["GatewayAccountRole"]["Default"] == "no"
 
 
 @pytest.mark.parametrize("origins", ["https://a.example", "https://a.example, https://b.example:8443"])
