@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import boto3
@@ -29,8 +29,8 @@ ATTEMPTS: Final = 2
 """Seconds, seconds and tries of one call: 8 s and a pause of at most 1 s when nothing answers."""
 
 DEADLINE: Final = 10.0
-"""Seconds after which a request starts no further call. With a last call of 9 s it ends 10 s before the 29 s after which
-API Gateway gives up on an integration ('Amazon API Gateway quotas')."""
+"""Seconds after which a request starts no further call. With a last call of 9 s it ends 10 s before the 29 s after
+which API Gateway gives up on an integration ('Amazon API Gateway quotas')."""
 
 BATCH_GET_KEYS: Final = 100
 """Keys in one BatchGetItem ('Quotas in Amazon DynamoDB', BatchGetItem)."""
@@ -125,17 +125,19 @@ def batch_get(
     return response["Responses"].get(table, []), unprocessed
 
 
-_pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="reader")
+EXECUTOR: Final = ThreadPoolExecutor(max_workers=4, thread_name_prefix="reader")
+"""Runs the second of two reads that are made at the same time."""
 
 
 class Reader:
     """The reads of one request: under one deadline, and counted."""
 
-    def __init__(self, dynamodb: DynamoDBClient, deadline: float = DEADLINE) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, deadline: float = DEADLINE, executor: Executor = EXECUTOR) -> None:
         """
         Args:
             deadline: seconds from now after which no further read begins.
         """
+        self._executor = executor
         self._dynamodb = dynamodb
         self._ends_at = time.monotonic() + deadline
         self._lock = threading.Lock()
@@ -170,7 +172,7 @@ class Reader:
     def together(self, first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
         """The results of two independent reads, made at the same time."""
         before = self.round_trips
-        pending = _pool.submit(self._beside, first)
+        pending = self._executor.submit(self._beside, first)
         try:
             result = second()
         finally:

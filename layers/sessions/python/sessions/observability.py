@@ -62,7 +62,7 @@ class Observability:
         @wraps(handler)
         def instrumented(event: dict[str, Any], context: Any) -> Any:
             self._logger.set_correlation_id(gateway_request_id(event) or None)
-            if context is None:  # called by hand, outside of Lambda
+            if not hasattr(context, "function_name"):  # called by hand, outside of Lambda
                 return handler(event, context)
             if self._is_cold:
                 self._metrics.add_cold_start_metric(context)
@@ -106,7 +106,7 @@ class RequestLog:
             fields = {"session_id": invalid.id, "reason": invalid.reason}
             self._observability.write("error", "invalid item left out", fields, {})
         cost = result.cost
-        fields = {
+        page_fields: dict[str, Any] = {
             "organization_id": organization_id,
             **request.model_dump(),
             "total": result.page["total"],
@@ -121,7 +121,7 @@ class RequestLog:
             "InvalidItems": len(result.invalid),
             "NegativeBins": len(result.negative_buckets),
         }
-        self._write("info", "listed", "ok", fields, metrics)
+        self._write("info", "listed", "ok", page_fields, metrics)
 
     def refused(self, error: Exception) -> None:
         """It was answered with an error; a fault of ours is logged with its stack, here and nowhere else."""

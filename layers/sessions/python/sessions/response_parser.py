@@ -2,7 +2,7 @@
 
 botocore walks every response beside a model of its shape, which takes two thirds of the CPU of a page of 100 entries.
 Yet a response has the very shape on the wire that botocore hands out, with one difference: binary attributes stay the
-base64 text that they travel as. Whatever is not a plain success of the operations below is left to botocore's own parser.
+base64 text that they travel as. Whatever is not a plain success of the operations below is left to botocore's parser.
 """
 
 from __future__ import annotations

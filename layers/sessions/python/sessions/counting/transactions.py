@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sessions.counting.transitions import Marker, MarkerUpdate, Transition
 from sessions.dynamodb import BATCH_GET_KEYS, CALL_FAULTS, batch_get, is_transient
@@ -27,25 +27,35 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 ACTIONS: Final = 100
-"""Actions in one transaction ('Quotas in Amazon DynamoDB', TransactWriteItems). A row of count bins is one action, and has
-at most 144 bins, so that its expression of some 12 bytes a bin stays below the 4 kB of an expression ('Quotas in Amazon
+"""Actions in one transaction ('Quotas in Amazon DynamoDB', TransactWriteItems). A count row is one action and has at
+most 144 bins, so that its expression of some 12 bytes a bin stays below the 4 kB of an expression ('Quotas in Amazon
 DynamoDB', expression parameters)."""
 
-TRIES: Final = 10
+TRIES: Final = 30
 PAUSE: Final = 0.05
-PAUSE_MOST: Final = 2.0
+PAUSE_MOST: Final = 0.25
 """Tries of one session; seconds to wait at most before the second one, twice that before the third, and so on up to the
-last figure: about 5 s of waiting in all."""
+last figure: about 3.5 s of waiting in all. Long pauses would be most of the lag where many shards write the rows of one
+organization; `make bench` simulates it, and docs/counting.md says what was tried."""
 
 DEADLINE: Final = 40.0
 """Seconds after which no further call starts. With a last call of 9 s (`dynamodb.py`) counting ends 11 s before the
 function's timeout of 60 s."""
 
-_WORTH_ANOTHER_TRY: Final = frozenset(
-    {"ConditionalCheckFailed", "ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"}
-)
-"""Reasons for which a transaction was cancelled that another try, on markers read anew, may not meet again
+_PASSING: Final = frozenset({"ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"})
+_OUTDATED: Final = frozenset({"ConditionalCheckFailed"})
+"""Reasons for which a transaction was cancelled that another try may not meet again: of the first kind on the markers
+that were read, since nothing was written and their condition still guards them; of the second on markers read anew
 (TransactWriteItems, 'Cancellation reason codes'). botocore retries no cancelled transaction."""
+
+
+class Limits(NamedTuple):
+    """How much goes into one call, how often and how long it is tried; tests make them small."""
+
+    actions: int = ACTIONS
+    reads: int = BATCH_GET_KEYS
+    tries: int = TRIES
+    deadline: float = DEADLINE
 
 
 @dataclass
@@ -68,26 +78,31 @@ class CountWriter:
     """The count rows and markers of one counts table, for writing."""
 
     def __init__(
-        self, dynamodb: DynamoDBClient, counts_table: str, sleep: Callable[[float], None] = time.sleep
+        self,
+        dynamodb: DynamoDBClient,
+        counts_table: str,
+        sleep: Callable[[float], None] = time.sleep,
+        limits: Limits = Limits(),  # noqa: B008  (immutable)
     ) -> None:
         self._dynamodb = dynamodb
         self._table = counts_table
         self._sleep = sleep
+        self._limits = limits
 
     def apply(self, transitions: Mapping[str, Transition]) -> Outcome:
         """Brings the markers of sessions, and the count rows with them, to what they are to become.
 
-        Sessions that meet a conflict, throttling or a timeout are tried again from the reading of their markers on,
-        which makes it harmless that a call which timed out may have been carried out. A session that DynamoDB refuses
-        takes no other one with it.
+        Sessions that meet a conflict, throttling or a timeout are tried again. After a timeout that begins with the
+        reading of their markers, which makes it harmless that the call may have been carried out. A session that
+        DynamoDB refuses takes no other one with it.
 
         Args:
             transitions: what the marker of each session becomes; packed in this order.
         """
         outcome = Outcome()
         # A key that is too long would make DynamoDB refuse to read all the others with it.
-        work = _Work(list(filter(fits_marker, transitions)), ends_at=time.monotonic() + DEADLINE)
-        for tries in range(TRIES):
+        work = _Work(list(filter(fits_marker, transitions)), ends_at=time.monotonic() + self._limits.deadline)
+        for tries in range(self._limits.tries):
             if tries:
                 self._sleep(backoff(tries))
             work = self._try(work, transitions, outcome)
@@ -99,27 +114,33 @@ class CountWriter:
     def _try(self, work: _Work, transitions: Mapping[str, Transition], outcome: Outcome) -> _Work:
         """One try of everything that waits; returns what has to wait for another."""
         later = _Work([], work.ends_at, work.alone, work.reasons)
-        updates: dict[str, MarkerUpdate] = {}
-        for start in range(0, len(work.waiting), BATCH_GET_KEYS):
-            chunk = work.waiting[start : start + BATCH_GET_KEYS]
+        markers = dict(work.markers)
+        unknown = [session_id for session_id in work.waiting if session_id not in markers]
+        for start in range(0, len(unknown), self._limits.reads):
+            chunk = unknown[start : start + self._limits.reads]
             try:
                 work.check()
-                markers, unread = self._markers(chunk)
+                found, unread = self._markers(chunk)
             except _FAULTS as error:
                 _sort_out(error, chunk, later, outcome)
-                continue
-            later.put_off(unread, "throttled")
-            for session_id, marker in markers.items():
-                update = MarkerUpdate(marker, transitions[session_id](marker))
-                if update.before != update.after:
-                    updates[session_id] = update
-        for transaction in pack(updates, work.alone):
+            else:
+                markers |= found
+                later.put_off(unread, "throttled")
+        updates = {
+            session_id: MarkerUpdate(markers[session_id], transitions[session_id](markers[session_id]))
+            for session_id in work.waiting
+            if session_id in markers
+        }
+        updates = {session_id: update for session_id, update in updates.items() if update.before != update.after}
+        for transaction in pack(updates, work.alone, self._limits.actions):
             try:
                 work.check()
                 outcome.attempted.update(transaction.updates)
                 self._dynamodb.transact_write_items(TransactItems=self._actions(transaction))
             except _FAULTS as error:
                 _sort_out(error, list(transaction.updates), later, outcome)
+                if set(_reasons(error)) <= _PASSING:
+                    later.markers |= {each: update.before for each, update in transaction.updates.items()}
             else:
                 outcome.transactions += 1
                 outcome.updated |= transaction.updates
@@ -196,11 +217,14 @@ class Transaction:
         return Transaction(self.updates | {session_id: update}, bins)
 
 
-def pack(updates: Mapping[str, MarkerUpdate], alone: Iterable[str] = ()) -> Iterator[Transaction]:
+def pack(
+    updates: Mapping[str, MarkerUpdate], alone: Container[str] = (), most_actions: int = ACTIONS
+) -> Iterator[Transaction]:
     """The updates in as few transactions as their order allows.
 
     Args:
         alone: sessions that get a transaction each.
+        most_actions: actions of one transaction.
     """
     transaction = Transaction({}, Counter())
     for session_id, update in updates.items():
@@ -208,7 +232,7 @@ def pack(updates: Mapping[str, MarkerUpdate], alone: Iterable[str] = ()) -> Iter
             yield Transaction({}, Counter()).joined_by(session_id, update)
             continue
         joined = transaction.joined_by(session_id, update)
-        if joined.actions > ACTIONS:
+        if joined.actions > most_actions:
             yield transaction
             joined = Transaction({}, Counter()).joined_by(session_id, update)
         transaction = joined
@@ -248,6 +272,8 @@ class _Work:
     """Sessions of a transaction that DynamoDB refused: each gets one of its own, to find the culprit."""
     reasons: dict[str, str] = field(default_factory=dict)
     """Why each of them waits."""
+    markers: dict[str, Marker] = field(default_factory=dict)
+    """Markers that need not be read again."""
 
     @property
     def is_over(self) -> bool:
@@ -290,13 +316,16 @@ def _sort_out(error: Exception, session_ids: Sequence[str], later: _Work, outcom
 
 
 def _may_pass(error: Exception) -> bool:
-    if _is_cancelled(error):
-        return {reason["Code"] for reason in _cancellations(error)} <= _WORTH_ANOTHER_TRY
-    return is_transient(error)
+    return set(_reasons(error)) <= _PASSING | _OUTDATED if _is_cancelled(error) else is_transient(error)
 
 
 def _is_cancelled(error: Exception) -> bool:
     return _error(error).get("Code") == "TransactionCanceledException"
+
+
+def _reasons(error: Exception) -> list[str]:
+    """Codes for which a transaction was cancelled; that of the whole call for any other fault."""
+    return [each["Code"] for each in _cancellations(error)] if _is_cancelled(error) else [type(error).__name__]
 
 
 def _cancellations(error: Exception) -> list[dict[str, str]]:
