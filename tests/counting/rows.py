@@ -8,7 +8,8 @@ from typing import Any
 
 from tests.service import Service
 
-Counters = dict[tuple[str, str], int]
+Bins = dict[tuple[str, str, str], int]
+"""Numbers by scope, bucket and bin."""
 
 
 def rows(service: Service) -> list[dict[str, Any]]:
@@ -17,12 +18,14 @@ def rows(service: Service) -> list[dict[str, Any]]:
     return [row for page in pages for row in page["Items"]]
 
 
-def counters(service: Service) -> Counters:
-    """Every counter that is not zero."""
+def counters(service: Service) -> Bins:
+    """Every bin that is not zero."""
     found = {
-        (row["scope"]["S"], row["bucket"]["S"]): int(row["count"]["N"])
+        (row["scope"]["S"], row["bucket"]["S"], name): int(value["N"])
         for row in rows(service)
         if row["bucket"]["S"] != "S"
+        for name, value in row.items()
+        if name not in ("scope", "bucket")
     }
     return {key: number for key, number in found.items() if number}
 
@@ -32,11 +35,16 @@ def markers(service: Service) -> set[str]:
     return {row["scope"]["S"].removeprefix("session#") for row in rows(service) if row["bucket"]["S"] == "S"}
 
 
-def expected(sessions: Iterable[dict[str, Any]]) -> Counters:
-    """The counters that these sessions must have."""
-    counted: Counter[tuple[str, str]] = Counter()
+def expected(sessions: Iterable[dict[str, Any]]) -> Bins:
+    """The bins that these sessions must have."""
+    counted: Counter[tuple[str, str, str]] = Counter()
     for entry in sessions:
         organization, time = entry["organization_id"], entry["created_at"]
+        places = [
+            ("M" + time[:7], time[8:10]),
+            ("D" + time[:10], time[11:13] + time[14]),
+            ("T" + time[:15], f"{time[15]}:{int(time[17:19]) // 5 * 5:02}"),
+        ]
         for scope in (organization, f"{organization}#{entry['agent_id']}"):
-            counted.update([(scope, "M" + time[:7]), (scope, "H" + time[:13]), (scope, "N" + time[:16])])
+            counted.update((scope, *place) for place in places)
     return dict(counted)
