@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from ops.audit import MISSING, ORPHANED, STALE, Counter, audit
+from ops.audit import MISSING, ORPHANED, STALE, BinDifference, audit
 from ops.load import item_of
 from ops.rebuild import Pace, Report, StillCounting, rebuild
 from ops.redrive import redrive
@@ -44,13 +44,13 @@ def delete_unseen(service: Service, *entries: dict[str, Any]) -> None:
         service.dynamodb.delete_item(TableName="sessions", Key={"id": {"S": entry["id"]}})
 
 
-def drift(service: Service, bucket: str, change: int) -> None:
-    """Somebody writes to a counter by hand."""
+def drift(service: Service, bucket: str, name: str, change: int) -> None:
+    """Somebody writes to a bin by hand."""
     service.dynamodb.update_item(
         TableName="counts",
         Key={"scope": {"S": ORGANIZATION}, "bucket": {"S": bucket}},
-        UpdateExpression="ADD #count :change",
-        ExpressionAttributeNames={"#count": "count"},
+        UpdateExpression="ADD #bin :change",
+        ExpressionAttributeNames={"#bin": name},
         ExpressionAttributeValues={":change": {"N": str(change)}},
     )
 
@@ -122,7 +122,7 @@ def test_sessions_without_the_keys_of_an_index_are_no_difference(service: Servic
     service.put_items({"id": {"S": "session_0"}, "title": {"S": "a fragment"}})
     service.put_items({name: value for name, value in whole.items() if name != "organization_agent"})
     repair(service)
-    assert {scope for scope, _ in counters(service)} == {ORGANIZATION}
+    assert {scope for scope, _, _ in counters(service)} == {ORGANIZATION}
     assert differences(service).is_clean
 
 
@@ -211,12 +211,12 @@ def test_a_session_that_cannot_be_counted_is_reported_and_all_others_are_counted
 def test_counters_that_drifted_are_mended_by_emptying_first_alone(service: Service) -> None:
     service.put(session(1), session(2))
     service.drain()
-    drift(service, "M2026-11", 5)
-    (wrong,) = differences(service).wrong_counters
-    assert wrong == Counter(ORGANIZATION, "M2026-11", 7, 2)
+    drift(service, "M2026-11", "01", 5)
+    (wrong,) = differences(service).wrong_bins
+    assert wrong == BinDifference(ORGANIZATION, "M2026-11", "01", 7, 2)
 
     repair(service)
-    assert differences(service).wrong_counters == [wrong]
+    assert differences(service).wrong_bins == [wrong]
 
     report = repair(service, empty_first=True)
     assert report.added == 2
@@ -268,9 +268,9 @@ def test_an_audit_tells_what_differs_and_changes_nothing(service: Service) -> No
     put_unseen(service, session(1))
     before = rows(service)
     report = differences(service)
-    assert {(each.scope, each.bucket): each.actual for each in report.wrong_counters} == expected([session(1)])
-    assert {each.counted for each in report.wrong_counters} == {0}
-    assert (report.sessions, report.markers, report.counters, report.looks) == (1, 0, 0, 2)
+    assert {each[:3]: each.actual for each in report.wrong_bins} == expected([session(1)])
+    assert {each.counted for each in report.wrong_bins} == {0}
+    assert (report.sessions, report.markers, report.bins, report.looks) == (1, 0, 0, 2)
     assert rows(service) == before
 
 
@@ -281,10 +281,10 @@ def test_what_the_stream_counts_between_two_looks_is_no_difference(service: Serv
     assert report.looks == 2
 
 
-def test_a_row_without_a_number_is_a_difference(service: Service) -> None:
-    key = {"scope": {"S": ORGANIZATION}, "bucket": {"S": "M2026-11"}}
-    service.dynamodb.put_item(TableName="counts", Item=key)
-    assert differences(service).wrong_counters == [Counter(ORGANIZATION, "M2026-11", None, 0)]
+def test_a_bin_without_a_number_is_a_difference(service: Service) -> None:
+    row = {"scope": {"S": ORGANIZATION}, "bucket": {"S": "M2026-11"}, "01": {"S": "two"}}
+    service.dynamodb.put_item(TableName="counts", Item=row)
+    assert differences(service).wrong_bins == [BinDifference(ORGANIZATION, "M2026-11", "01", None, 0)]
 
 
 # ------------------------------------------------------------------------------------- negative buckets
@@ -294,13 +294,13 @@ def test_a_negative_bucket_counts_as_none_and_is_reported(service: Service, line
     older = session(1, created_at="2026-10-01T00:00:00.000000Z")
     service.put(older, *(session(number) for number in range(2, 5)))
     service.drain()
-    drift(service, "M2026-10", -3)
+    drift(service, "M2026-10", "01", -3)
     lines()
     answer = service.get("limit=2")
     assert answer.body["total"] == 3
     (line,) = lines()
-    assert (line["negative_buckets"], line["NegativeBuckets"]) == (["M2026-10"], 1)
-    assert Counter(ORGANIZATION, "M2026-10", -2, 1) in differences(service).wrong_counters
+    assert (line["negative_buckets"], line["NegativeBins"]) == (["M2026-10"], [1.0])
+    assert BinDifference(ORGANIZATION, "M2026-10", "01", -2, 1) in differences(service).wrong_bins
 
 
 # ------------------------------------------------------------------------------------- redrive
@@ -404,7 +404,7 @@ def test_a_message_of_another_kind_is_kept(queue: Queue) -> None:
 def test_a_message_whose_session_cannot_be_counted_is_kept(
     service: Service, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sessions.counting.DEADLINE", -1.0)
+    monkeypatch.setattr("sessions.counting.transactions.DEADLINE", -1.0)
     put_unseen(service, session(1))
     queue.send(*queue.sequence_numbers * 2)
     report = queue.redrive()

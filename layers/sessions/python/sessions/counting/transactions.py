@@ -330,13 +330,13 @@ def _reasons(error: Exception) -> list[str]:
 
 def _cancellations(error: Exception) -> list[dict[str, str]]:
     """The reasons for which actions of a transaction were refused, those that were not left out."""
-    reasons = getattr(error, "response", {}).get("CancellationReasons", [])
+    reasons = (getattr(error, "response", None) or {}).get("CancellationReasons", [])
     return [reason for reason in reasons if reason.get("Code", "None") != "None"]
 
 
 def _error(error: Exception) -> dict[str, str]:
     """Code and message of a refusal by DynamoDB; nothing for any other fault."""
-    found: dict[str, str] = getattr(error, "response", {}).get("Error", {})
+    found: dict[str, str] = (getattr(error, "response", None) or {}).get("Error", {})
     return found
 
 
