@@ -548,7 +548,8 @@ class Start(Counted):
 
     @initialize(
         each=st.lists(
-            st.tuples(*map(st.sampled_from, (ORGANIZATIONS, AGENTS, TIMES + SAME_FIVE_SECONDS * 2))), max_size=len(SESSIONS)
+            st.tuples(*map(st.sampled_from, (ORGANIZATIONS, AGENTS, TIMES + SAME_FIVE_SECONDS * 2))),
+            max_size=len(SESSIONS),
         ),
         near=st.sampled_from([0, 1]),
     )
