@@ -263,6 +263,20 @@ def test_a_day_row_that_holds_less_than_its_month_ends_the_search_there(drifted:
     assert drifted.client.buckets == ["D2026-11-23"]
 
 
+def test_a_row_that_is_missing_is_one_without_bins(drifted: List) -> None:
+    del drifted.memory.tables["counts"][ORGANIZATION, "D2026-11-23"]
+    # By the months rank 5 is on the 23rd, whose row has none: it is looked for among the entries before that day.
+    assert drifted.seen(5, 3, near=0) == drifted.keys[9:12]
+    assert drifted.client.buckets == ["D2026-11-23"]
+
+
+def test_months_are_read_over_as_many_cursor_pages_as_they_fill() -> None:
+    listed = List(*(f"2026-{month:02}-01T00:00:00.000000Z" for month in range(1, 13)), page=5)
+    for offset in range(12):
+        assert listed.seen(offset, 2, near=0) == listed.keys[offset:][:2]
+        assert listed.page(offset, 2, near=0).page["total"] == 12
+
+
 @pytest.mark.parametrize("value", [-1, -100])
 def test_a_bin_below_zero_counts_as_none_at_every_level_and_is_reported(value: int) -> None:
     listed = List(*(f"2026-{month}-{day}T16:41:46.000000Z" for month in ("10", "11") for day in ("22", "23")))
