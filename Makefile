@@ -43,15 +43,17 @@ bench: $(VENV)/dev build ## Measure, and write the figures into docs (needs Node
 	$(BIN)/python -m tests.benchmarks.speed
 	$(BIN)/python -m tests.benchmarks.counting
 	$(BIN)/python -m tests.benchmarks.paging
+	$(BIN)/python -m tests.benchmarks.simulation
 
-lock: $(VENV)/dev ## Lock the newest versions that fit (needs uv)
-	uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.13 \
+lock: $(VENV)/dev ## Lock the newest versions that fit
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.13 \
 	  layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
-	uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
 	  -c layers/dependencies/requirements.txt --extra ops pyproject.toml -o requirements.txt
-	uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
 	  -c requirements.txt --extra ops --extra dev pyproject.toml -o requirements-dev.txt
-	uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.13 \
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.13 \
 	  -c requirements.txt tests/benchmarks/requirements.in -o tests/benchmarks/requirements.txt
 
 clean: ## Remove what the other words made
