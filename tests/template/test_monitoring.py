@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from sessions import errors, http
+from sessions.errors import ApiError
 from tests.conftest import Lines
 from tests.service import Service, session
 from tests.template.stack import ROOT, stack
@@ -17,7 +17,7 @@ FUNCTIONS = ("ListSessionsFunction", "AuthorizeFunction", "CountSessionsFunction
 ALWAYS = {"ServerErrorsAlarm", "AuthorizerErrorsAlarm", "CountingErrorsAlarm"}
 STATISTICS = {"Sum", "Average", "Minimum", "Maximum", "SampleCount"}
 PERCENTILES = {"p50", "p95", "p99"}
-CODES = {http.error_code(error()) for error in errors.SessionsError.__subclasses__()} | {"ok"}
+CODES = {error.code for error in ApiError.__subclasses__()} | {"ok"}
 
 
 class Emitted(NamedTuple):
