@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ops.load import item_bytes
 from sessions import dynamodb
 from sessions.contract import LIMIT_DEFAULT, LIMIT_MAX, PageRequest
-from sessions.dynamodb import Reader
+from sessions.dynamodb import Cost, Reader, TimeLimit
 from sessions.pages.page import Pages
 from sessions.schema import CREATED_AT_ID, Item, Partition
 from tests.benchmarks import dataset, engine, plot, report
@@ -66,15 +66,6 @@ class Place(NamedTuple):
     @property
     def partition(self) -> Partition:
         return Partition(self.organization.id, self.request.agent_id)
-
-
-class Cost(NamedTuple):
-    """What one page took."""
-
-    round_trips: int
-    requests: int
-    read_units: float
-    entries: int
 
 
 class Measured(NamedTuple):
@@ -224,7 +215,7 @@ class _Bench:
         pages_ms: list[list[float]] = [[] for _ in places]
         handler_ms: list[list[float]] = [[] for _ in places]
         walk_ms: list[list[float]] = [[] for _ in places]
-        costs: list[Cost] = [Cost(0, 0, 0, 0) for _ in places]
+        costs: list[Cost] = [Cost(0, 0, 0.0, 0) for _ in places]
         walked: list[Cost | None] = [None for _ in places]
         for turn in range(ROUNDS):
             for number, place in enumerate(places):
@@ -265,7 +256,7 @@ class _Bench:
     def _page(self, place: Place) -> tuple[float, Cost]:
         took, listed = _timed(lambda: self._pages.page(place.organization.id, place.request))
         assert listed.page == _page_of(place), f"a wrong page: {place.name}, {place.request}"
-        return took, _cost(listed.cost)
+        return took, listed.cost
 
     def _respond(self, place: Place) -> float:
         event = engine.list_event(place.organization.id, place.request)
@@ -275,11 +266,11 @@ class _Bench:
         return took
 
     def _walk(self, place: Place) -> tuple[float, Cost]:
-        reader = Reader(self._client, deadline=math.inf)
+        reader = Reader(self._client, TimeLimit().reads, deadline=math.inf)
         took, (items, total) = _timed(lambda: walk(reader, place.partition, place.request.offset, place.request.limit))
         assert total == place.total
         assert [item["id"]["S"] for item in items] == [entry["id"] for entry in place.expected]
-        return took, _cost(reader)
+        return took, reader.cost
 
 
 def goals_of(
@@ -398,7 +389,7 @@ def _row(each: Measured) -> tuple[str, ...]:
         str(cost.round_trips),
         str(cost.requests),
         report.units(cost.read_units),
-        report.whole(cost.entries),
+        report.whole(cost.items_read),
         report.milliseconds(each.pages_ms),
         report.milliseconds(each.handler_ms),
     )
@@ -429,10 +420,6 @@ def _page_of(place: Place) -> dict[str, Any]:
         "offset": place.request.offset,
         "limit": place.request.limit,
     }
-
-
-def _cost(reader: Reader) -> Cost:
-    return Cost(reader.round_trips, reader.requests, reader.read_units, reader.items_read)
 
 
 def _ranks(keys: Sequence[str], prefix: str) -> tuple[int, int]:

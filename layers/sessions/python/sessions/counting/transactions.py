@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sessions.counting.transitions import Marker, MarkerUpdate, Transition
-from sessions.dynamodb import BATCH_GET_KEYS, CALL_FAULTS, batch_get, is_transient
+from sessions.dynamodb import BATCH_GET_KEYS, CALL_FAULTS, TimeLimit, batch_get, is_transient
+from sessions.errors import Unavailable
 from sessions.histograms import Row, add
 from sessions.schema import (
     CREATED_AT_ID,
@@ -41,6 +42,11 @@ organization; `make bench` simulates it, and docs/counting.md says what was trie
 DEADLINE: Final = 40.0
 """Seconds after which no further call starts. With a last call of 9 s (`dynamodb.py`) counting ends 11 s before the
 function's timeout of 60 s."""
+
+TIME_LIMIT: Final = 52.0
+"""Seconds after which a batch is given up, whatever its calls do: then all of it is delivered again."""
+
+OUT_OF_TIME: Final = "out of time"
 
 _PASSING: Final = frozenset(
     {"ConditionalCheckFailed", "ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"}
@@ -83,11 +89,17 @@ class CountWriter:
         counts_table: str,
         sleep: Callable[[float], None] = time.sleep,
         limits: Limits = Limits(),  # noqa: B008  (immutable)
+        time_limit: TimeLimit | None = None,
     ) -> None:
+        """
+        Args:
+            time_limit: when to stop waiting, whatever the calls do; None: never.
+        """
         self._dynamodb = dynamodb
         self._table = counts_table
         self._sleep = sleep
         self._limits = limits
+        self._time_limit = time_limit
 
     def apply(self, transitions: Mapping[str, Transition]) -> Outcome:
         """Brings the markers of sessions, and the count rows with them, to what they are to become.
@@ -99,6 +111,14 @@ class CountWriter:
         Args:
             transitions: what the marker of each session becomes; packed in this order.
         """
+        if self._time_limit is None:
+            return self._apply(transitions)
+        try:
+            return self._time_limit.run(lambda: self._apply(transitions))
+        except Unavailable:
+            return Outcome(attempted=set(transitions), failed=dict.fromkeys(transitions, OUT_OF_TIME))
+
+    def _apply(self, transitions: Mapping[str, Transition]) -> Outcome:
         outcome = Outcome()
         # A key that is too long would make DynamoDB refuse to read all the others with it.
         work = _Work(list(filter(fits_marker, transitions)), ends_at=time.monotonic() + self._limits.deadline)
@@ -284,7 +304,7 @@ class _Work:
         """There is no time for them; why they had to wait before says more than that."""
         for session_id in session_ids:
             self.waiting.append(session_id)
-            self.reasons.setdefault(session_id, "out of time")
+            self.reasons.setdefault(session_id, OUT_OF_TIME)
 
     def in_order_of(self, other: _Work) -> _Work:
         again = set(self.waiting)
