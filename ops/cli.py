@@ -500,7 +500,7 @@ def smoke(url: str, key: str | None) -> None:
       sessions smoke http://127.0.0.1:8080
     """
     from ops import smoke as smoking
-    from ops.local.keys import demo_key
+    from ops.local.demo_keys import demo_key
 
     if not aws.is_address(url) or "?" in url or "#" in url:
         raise click.BadParameter(f"{url!r} is not an address such as https://api.example.com/live.", param_hint="URL")

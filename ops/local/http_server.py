@@ -122,6 +122,7 @@ class QuietRequestHandler(WSGIRequestHandler):
 class _Handler(QuietRequestHandler):
     """Keeps what WSGI would change, and responds in the contract's form to what is not HTTP."""
 
+    default_request_version = "HTTP/1.0"  # for 0.9 the base class leaves out status and headers
     _started = 0.0
 
     def handle_one_request(self) -> None:
@@ -134,20 +135,18 @@ class _Handler(QuietRequestHandler):
         headers = [] if self.headers.defects else list(self.headers.items())
         return super().make_environ() | {"sessions.headers": headers, "sessions.malformed": bool(self.headers.defects)}
 
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+    def send_error(self, code: int, *_: Any) -> None:
         """Called for a request that is not HTTP; the base class would respond in HTML."""
         status = code if 400 <= code < 500 else 400
         response = self.server.refuse("DEFAULT_4XX", status, [])  # type: ignore[attr-defined]
         self.close_connection = True
-        if self.request_version == "HTTP/0.9":
-            self.request_version = "HTTP/1.0"  # for 0.9 the base class leaves out status and headers
         self.send_response(status)
         for name, value in [*response.headers, ("Content-Length", str(len(response.body))), ("Connection", "close")]:
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(response.body)
 
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+    def log_request(self, code: int | str = "-", _size: int | str = "-") -> None:
         milliseconds = (time.monotonic() - self._started) * 1000 if self._started else 0
         request = _KEY.sub(r"\1...", " ".join(self.requestline.split()[:2])).encode("ascii", "backslashreplace")
         shown = "".join(each if each.isprintable() else "?" for each in request.decode()[:200])

@@ -73,8 +73,9 @@ def load_handler(folder: str, handler: str) -> Handler:
 
 
 def _read(invocations: queue.SimpleQueue[bytes]) -> None:
-    for line in sys.stdin.buffer:
-        invocations.put(line)
+    with open(0, "rb", closefd=False) as stdin:  # not sys.stdin, which the interpreter locks when it ends
+        for line in stdin:
+            invocations.put(line)
     os._exit(0)  # whatever the handler is doing: nobody waits for it any more
 
 

@@ -10,7 +10,8 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Mapping
-from typing import IO, Any, Final, NamedTuple
+from contextlib import suppress
+from typing import IO, Any, Final, NamedTuple, cast
 
 from ops.local.lambda_bootstrap import RESPONSE
 from ops.local.template import ACCOUNT, REGION, Function
@@ -70,11 +71,16 @@ class LambdaRuntime:
             raise FunctionTimedOut(self._function.name)
         try:
             if self._process.has_ended:
+                self._process.stop()
                 self._process = _Process(self._function, self._log)
             self._process.wait_until_loaded()
             return self._process.invoke(event)
         finally:
             self._turn.release()
+
+    def stop(self) -> None:
+        """Ends the function's process."""
+        self._process.stop()
 
 
 class _Process:
@@ -88,14 +94,16 @@ class _Process:
         self._is_loaded = False
         arn = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{function.name}:live"
         arguments = [function.name, arn, str(function.memory), str(function.folder), function.handler]
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with arguments of the template
             [sys.executable, "-m", "ops.local.lambda_bootstrap", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | function.environment,
             process_group=0,  # Ctrl-C is for the local API, whose end ends this process as well
         )
-        threading.Thread(target=self._read, args=(self._process.stdout,), name=function.name, daemon=True).start()
+        self._stdin, stdout = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
+        self._reader = threading.Thread(target=self._read, args=(stdout,), daemon=True)
+        self._reader.start()
 
     @property
     def has_ended(self) -> bool:
@@ -107,13 +115,19 @@ class _Process:
             self._response(START_SECONDS)
             self._is_loaded = True
 
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        with suppress(BrokenPipeError):
+            self._stdin.close()
+        self._reader.join()
+
     def invoke(self, event: Any) -> Invocation:
         self._metrics = {}
         invocation = {"event": event, "request_id": str(uuid.uuid4()), "seconds": self._function.timeout}
-        assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(invocation).encode() + b"\n")
-            self._process.stdin.flush()
+            self._stdin.write(json.dumps(invocation).encode() + b"\n")
+            self._stdin.flush()
         except BrokenPipeError:
             raise FunctionFailed(f"{self._function.name} has ended") from None
         return Invocation(self._response(self._function.timeout), self._metrics)
@@ -122,8 +136,7 @@ class _Process:
         try:
             payload = self._responses.get(timeout=seconds)
         except queue.Empty:
-            self._process.kill()
-            self._process.wait()
+            self.stop()
             raise FunctionTimedOut(self._function.name) from None
         if payload is None:
             raise FunctionFailed(f"{self._function.name} ended with status {self._process.wait()}")
@@ -132,6 +145,11 @@ class _Process:
         return json.loads(payload.decode(errors="surrogatepass"))
 
     def _read(self, stdout: IO[bytes]) -> None:
+        with stdout:
+            self._read_lines(stdout)
+        self._responses.put(None)
+
+    def _read_lines(self, stdout: IO[bytes]) -> None:
         for line in stdout:
             if line.startswith(RESPONSE):
                 self._responses.put(line.removeprefix(RESPONSE))
@@ -139,7 +157,6 @@ class _Process:
                 text = line.decode(errors="replace").rstrip("\n")
                 self._metrics |= embedded_metrics(text)
                 self._log(self._function.name, text)
-        self._responses.put(None)
 
 
 def embedded_metrics(line: str) -> dict[str, float]:

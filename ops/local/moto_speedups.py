@@ -13,7 +13,7 @@ import copy
 import json
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Final, NamedTuple, cast
 
 from moto.core.model import StructureShape

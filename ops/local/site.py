@@ -86,7 +86,8 @@ def server_timing(metrics: Mapping[str, float]) -> str:
     """What a request cost, as a `Server-Timing` header ('Server Timing', W3C); '' when nothing was measured."""
     measured = {name: metrics[metric] for metric, name in _MEASUREMENTS.items() if metric in metrics}
     return ", ".join(
-        f"{name};dur={value:g}" if name == "function" else f'{name};desc="{value:g}"' for name, value in measured.items()
+        f"{name};dur={value:g}" if name == "function" else f'{name};desc="{value:g}"'
+        for name, value in measured.items()
     )
 
 
@@ -97,8 +98,8 @@ def _accepts(request: HttpRequest, kind: str) -> bool:
 def _powertools() -> Path:
     """Powertools' folder, found without the import, which takes a while."""
     spec = importlib.util.find_spec("aws_lambda_powertools")
-    assert spec is not None
-    assert spec.submodule_search_locations
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError("aws_lambda_powertools is not installed")
     return Path(spec.submodule_search_locations[0])
 
 
