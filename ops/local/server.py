@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Final, TextIO
 from urllib.parse import urlsplit
 
@@ -50,14 +51,16 @@ def serve(settings: Settings, screen: TextIO) -> None:
     Raises:
         CannotStart: a port is busy, the data cannot be read, or the engine or a function does not start.
     """
-    # What can be wrong is found before the work that takes its time.
-    api_socket = _bound(settings.host, settings.port, "PORT")
-    file = loading.open_data(settings.data) if settings.data else None
-    engine: dynamodb.DynamoDB
-    if settings.endpoint is None:
-        engine = dynamodb.EmbeddedDynamoDB(_bound(settings.host, settings.dynamodb_port, "DYNAMODB_PORT"))
-    else:
-        engine = dynamodb.ExternalDynamoDB(settings.endpoint)
+    with ExitStack() as opened:  # what can be wrong is found before the work that takes its time
+        api_socket = opened.enter_context(_bound(settings.host, settings.port, "PORT"))
+        file = opened.enter_context(loading.open_data(settings.data)) if settings.data else None
+        engine: dynamodb.DynamoDB
+        if settings.endpoint is None:
+            dynamodb_socket = opened.enter_context(_bound(settings.host, settings.dynamodb_port, "DYNAMODB_PORT"))
+            engine = dynamodb.EmbeddedDynamoDB(dynamodb_socket)
+        else:
+            engine = dynamodb.ExternalDynamoDB(settings.endpoint)
+        opened.pop_all()
     if settings.host not in LOOPBACK:
         print(OPEN_WARNING.format(host=settings.host), file=sys.stderr, flush=True)
     _use_engine(engine)
