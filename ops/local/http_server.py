@@ -23,6 +23,9 @@ BODY_BYTES_MAX: Final = 10 * 1024 * 1024
 IDLE_SECONDS: Final = 60
 """After which a silent connection is closed."""
 
+UNLOGGED_PATH: Final = "/site/"
+"""Files of web pages, which would hide the requests to the API."""
+
 _KEY: Final = re.compile(r"(evr_)[A-Za-z0-9_-]+")
 
 
@@ -147,6 +150,8 @@ class _Handler(QuietRequestHandler):
         self.wfile.write(response.body)
 
     def log_request(self, code: int | str = "-", _size: int | str = "-") -> None:
+        if self.path.startswith(UNLOGGED_PATH):
+            return
         milliseconds = (time.monotonic() - self._started) * 1000 if self._started else 0
         request = _KEY.sub(r"\1...", " ".join(self.requestline.split()[:2])).encode("ascii", "backslashreplace")
         shown = "".join(each if each.isprintable() else "?" for each in request.decode()[:200])
