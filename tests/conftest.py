@@ -18,6 +18,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 settings.register_profile("desk", max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("large", settings.get_profile("desk"), max_examples=2000)
+settings.register_profile("proof", settings.get_profile("desk"), max_examples=300)
 # Many short runs, each of which only has to fail where something is wrong.
 settings.register_profile(
     "mutants",
