@@ -58,7 +58,7 @@ def running() -> Iterator[Running]:
 
 @pytest.fixture
 def lines(capsys: pytest.CaptureFixture[str]) -> Lines:
-    """What the functions have written since the last look, cold starts left out: whichever test comes first has them."""
+    """What the functions have written since the last look, without cold starts, which the first test has."""
 
     def written() -> list[dict[str, Any]]:
         found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
