@@ -28,7 +28,9 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     if isinstance(caller, Denial):
         observability.write("info", "denied", {"reason": caller.reason}, {f"Denied.{caller.reason}": 1})
         return policy(request, "unknown", {}, is_allowed=False)
-    observability.write("info", "allowed", {"organization_id": caller.organization_id, "key_name": caller.name}, {"Allowed": 1})
+    observability.write(
+        "info", "allowed", {"organization_id": caller.organization_id, "key_name": caller.name}, {"Allowed": 1}
+    )
     return policy(request, caller.organization_id, context_of(caller), is_allowed=True)
 
 

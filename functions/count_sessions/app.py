@@ -8,12 +8,12 @@ from typing import Any
 from aws_lambda_powertools.utilities.data_classes import DynamoDBStreamEvent
 
 from sessions import dynamodb, settings
-from sessions.counting.transactions import CountWriter
+from sessions.counting.transactions import TIME_LIMIT, CountWriter
 from sessions.counting.transitions import after_changes, stream_changes
 from sessions.observability import Observability
 
 environment = settings.read(settings.CountSettings)
-counts = CountWriter(dynamodb.client(), environment.counts_table)
+counts = CountWriter(dynamodb.client(), environment.counts_table, time_limit=dynamodb.TimeLimit(TIME_LIMIT))
 observability = Observability()
 
 
@@ -26,7 +26,9 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     """
     changes = stream_changes(DynamoDBStreamEvent(event).records)
     outcome = counts.apply({session_id: after_changes(each) for session_id, each in changes.by_session.items()})
-    failed = {changes.by_session[each][0].sequence_number: each for each in changes.by_session if each in outcome.failed}
+    failed = {
+        changes.by_session[each][0].sequence_number: each for each in changes.by_session if each in outcome.failed
+    }
     failed |= changes.without_image
     # Their writer left out the keys of the indexes.
     uncounted = [each for each, found in changes.by_session.items() if found[-1].inserted and found[-1].keys is None]
@@ -35,7 +37,8 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
         "not all counted" if failed or changes.invalid else "counted",
         {
             "records": len(event["Records"]),
-            "failed_sessions": outcome.failed | dict.fromkeys(changes.without_image.values(), "the record has no image"),
+            "failed_sessions": outcome.failed
+            | dict.fromkeys(changes.without_image.values(), "the record has no image"),
             "invalid_records": changes.invalid,
             "uncounted": uncounted,
         },

@@ -38,18 +38,21 @@ def other_method(_: Exception) -> Response[str]:
     return refuse(MethodNotAllowed())
 
 
-@app.exception_handler(Exception)
 def refuse(error: Exception) -> Response[str]:
     """The response to a request that ended in an exception; of our own faults it says nothing."""
     app.context["log"].refused(error)
     return responses.error_response(error if isinstance(error, ApiError) else InternalError())
 
 
+app.exception_handler(Exception)(refuse)
+
+
 def known_path(router: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[str]:
     """404 for another path, before the method is looked at: a preflight there is no exception."""
     if router.current_event.path != responses.PATH:
         raise NotFound
-    return next_middleware(router)
+    response: Response[str] = next_middleware(router)
+    return response
 
 
 app.use([known_path])

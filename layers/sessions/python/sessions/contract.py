@@ -9,7 +9,16 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, NotRequired
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    with_config,
+)
 from typing_extensions import TypedDict  # pydantic asks for this one below Python 3.12
 
 from sessions.errors import InvalidParameter
@@ -89,9 +98,7 @@ class Capability(TypedDict):
     """A capability that a session adds to those of its agent."""
 
     ref: Annotated[str, Field(description="Reference to the capability.")]
-    config: NotRequired[
-        Annotated[Any, Field(description="Configuration of the capability; present only when stored.")]
-    ]
+    config: NotRequired[Annotated[Any, Field(description="Configuration of the capability; present only when stored.")]]
 
 
 @with_config(_STRICT)
@@ -203,7 +210,9 @@ class PageRequest(BaseModel):
         str | None, Field(pattern=AGENT_ID_FILTER, description="Return only the sessions of this agent.")
     ] = None
     offset: Annotated[
-        int, BeforeValidator(_digits), Field(ge=0, le=INT32_MAX, description="Entries to skip, counted from the newest.")
+        int,
+        BeforeValidator(_digits),
+        Field(ge=0, le=INT32_MAX, description="Entries to skip, counted from the newest."),
     ] = 0
     limit: Annotated[
         int, BeforeValidator(_digits), Field(ge=1, le=LIMIT_MAX, description="Entries to return at most.")
@@ -225,7 +234,7 @@ def page_request(query: Mapping[str, Sequence[str]]) -> PageRequest:
         if name not in PARAMETERS:
             raise InvalidParameter(f"There is no parameter {name[:64]!r}; there are {', '.join(PARAMETERS)}.")
         if len(values) > 1:
-            raise InvalidParameter(f"{name} was given {len(values)} times; it may be given once.")
+            raise InvalidParameter(f"{name} was given {len(values)} times; it is given once or not at all.")
     given = {name: value for name, (value,) in query.items() if value not in ("", "null")}
     try:
         return PageRequest.model_validate(given)

@@ -50,7 +50,6 @@ _TEN_MINUTES: Final = tuple((f"{hour:02}", ten) for hour in range(24) for ten in
 _FIVE_SECONDS: Final = tuple(f"{minute}:{second:02}" for minute in range(10) for second in range(0, 60, 5))
 
 
-
 def _level(letter: str, bins: tuple[str, ...], beginnings: tuple[str, ...]) -> Level:
     return Level(letter, bins, beginnings, frozenset(bins))
 

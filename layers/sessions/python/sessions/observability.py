@@ -7,11 +7,13 @@ session's content.
 
 from __future__ import annotations
 
+import logging
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from aws_lambda_powertools.logging.logger import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
@@ -37,6 +39,18 @@ def _to_line(record: Mapping[str, Any]) -> str:
     return _API_KEY.sub(r"\1...", to_json(record, fallback=str, inf_nan_mode="constants").decode())
 
 
+class StandardOutput(logging.StreamHandler[Any]):
+    """Writes to what standard output is at the time, and not to what it was when the logger was made: whoever runs the
+    functions in a process of his own may redirect it."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stdout
+
+
 class Observability:
     """Logger and Metrics of one function.
 
@@ -49,7 +63,12 @@ class Observability:
     def __init__(self) -> None:
         # Without `location`, which would always name this file: messages are unique, and a fault has its stack.
         self._logger = Logger(
-            json_serializer=_to_line, use_rfc3339=True, utc=True, serialize_stacktrace=False, location=None
+            logger_handler=StandardOutput(),
+            json_serializer=_to_line,
+            use_rfc3339=True,
+            utc=True,
+            serialize_stacktrace=False,
+            location=None,
         )
         self._metrics = EphemeralMetrics()
         self._metrics.set_default_dimensions(stack=stack_name())
@@ -62,7 +81,7 @@ class Observability:
         @wraps(handler)
         def instrumented(event: dict[str, Any], context: Any) -> Any:
             self._logger.set_correlation_id(gateway_request_id(event) or None)
-            if context is None:  # called by hand, outside of Lambda
+            if not hasattr(context, "function_name"):  # called by hand, outside of Lambda
                 return handler(event, context)
             if self._is_cold:
                 self._metrics.add_cold_start_metric(context)
@@ -106,7 +125,7 @@ class RequestLog:
             fields = {"session_id": invalid.id, "reason": invalid.reason}
             self._observability.write("error", "invalid item left out", fields, {})
         cost = result.cost
-        fields = {
+        page_fields: dict[str, Any] = {
             "organization_id": organization_id,
             **request.model_dump(),
             "total": result.page["total"],
@@ -121,7 +140,7 @@ class RequestLog:
             "InvalidItems": len(result.invalid),
             "NegativeBins": len(result.negative_buckets),
         }
-        self._write("info", "listed", "ok", fields, metrics)
+        self._write("info", "listed", "ok", page_fields, metrics)
 
     def refused(self, error: Exception) -> None:
         """It was answered with an error; a fault of ours is logged with its stack, here and nowhere else."""

@@ -11,6 +11,7 @@ docs/data-layout.md describes the same layout for writers in other languages.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 Item = dict[str, Any]
@@ -47,7 +48,8 @@ def composed(*parts: str) -> str:
     return SEPARATOR.join(parts)
 
 
-class Partition(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Partition:
     """The sessions of an organization, or of one of its agents: one partition of one index."""
 
     organization_id: str

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sessions.counting.transitions import Marker, MarkerUpdate, Transition
-from sessions.dynamodb import BATCH_GET_KEYS, CALL_FAULTS, batch_get, is_transient
+from sessions.dynamodb import BATCH_GET_KEYS, CALL_FAULTS, TimeLimit, batch_get, is_transient
+from sessions.errors import Unavailable
 from sessions.histograms import Row, add
 from sessions.schema import (
     CREATED_AT_ID,
@@ -27,25 +28,40 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 ACTIONS: Final = 100
-"""Actions in one transaction ('Quotas in Amazon DynamoDB', TransactWriteItems). A row of count bins is one action, and has
-at most 144 bins, so that its expression of some 12 bytes a bin stays below the 4 kB of an expression ('Quotas in Amazon
+"""Actions in one transaction ('Quotas in Amazon DynamoDB', TransactWriteItems). A count row is one action and has at
+most 144 bins, so that its expression of some 12 bytes a bin stays below the 4 kB of an expression ('Quotas in Amazon
 DynamoDB', expression parameters)."""
 
-TRIES: Final = 10
+TRIES: Final = 30
 PAUSE: Final = 0.05
-PAUSE_MOST: Final = 2.0
+PAUSE_MOST: Final = 0.25
 """Tries of one session; seconds to wait at most before the second one, twice that before the third, and so on up to the
-last figure: about 5 s of waiting in all."""
+last figure: about 3.5 s of waiting in all. Long pauses would be most of the lag where many shards write the rows of one
+organization; `make bench` simulates it, and docs/counting.md says what was tried."""
 
 DEADLINE: Final = 40.0
 """Seconds after which no further call starts. With a last call of 9 s (`dynamodb.py`) counting ends 11 s before the
 function's timeout of 60 s."""
 
-_WORTH_ANOTHER_TRY: Final = frozenset(
+TIME_LIMIT: Final = 52.0
+"""Seconds after which a batch is given up, whatever its calls do: then all of it is delivered again."""
+
+OUT_OF_TIME: Final = "out of time"
+
+_PASSING: Final = frozenset(
     {"ConditionalCheckFailed", "ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"}
 )
 """Reasons for which a transaction was cancelled that another try, on markers read anew, may not meet again
 (TransactWriteItems, 'Cancellation reason codes'). botocore retries no cancelled transaction."""
+
+
+class Limits(NamedTuple):
+    """How much goes into one call, how often and how long it is tried; tests make them small."""
+
+    actions: int = ACTIONS
+    reads: int = BATCH_GET_KEYS
+    tries: int = TRIES
+    deadline: float = DEADLINE
 
 
 @dataclass
@@ -68,11 +84,22 @@ class CountWriter:
     """The count rows and markers of one counts table, for writing."""
 
     def __init__(
-        self, dynamodb: DynamoDBClient, counts_table: str, sleep: Callable[[float], None] = time.sleep
+        self,
+        dynamodb: DynamoDBClient,
+        counts_table: str,
+        sleep: Callable[[float], None] = time.sleep,
+        limits: Limits = Limits(),  # noqa: B008  (immutable)
+        time_limit: TimeLimit | None = None,
     ) -> None:
+        """
+        Args:
+            time_limit: when to stop waiting, whatever the calls do; None: never.
+        """
         self._dynamodb = dynamodb
         self._table = counts_table
         self._sleep = sleep
+        self._limits = limits
+        self._time_limit = time_limit
 
     def apply(self, transitions: Mapping[str, Transition]) -> Outcome:
         """Brings the markers of sessions, and the count rows with them, to what they are to become.
@@ -84,10 +111,18 @@ class CountWriter:
         Args:
             transitions: what the marker of each session becomes; packed in this order.
         """
+        if self._time_limit is None:
+            return self._apply(transitions)
+        try:
+            return self._time_limit.run(lambda: self._apply(transitions))
+        except Unavailable:
+            return Outcome(attempted=set(transitions), failed=dict.fromkeys(transitions, OUT_OF_TIME))
+
+    def _apply(self, transitions: Mapping[str, Transition]) -> Outcome:
         outcome = Outcome()
         # A key that is too long would make DynamoDB refuse to read all the others with it.
-        work = _Work(list(filter(fits_marker, transitions)), ends_at=time.monotonic() + DEADLINE)
-        for tries in range(TRIES):
+        work = _Work(list(filter(fits_marker, transitions)), ends_at=time.monotonic() + self._limits.deadline)
+        for tries in range(self._limits.tries):
             if tries:
                 self._sleep(backoff(tries))
             work = self._try(work, transitions, outcome)
@@ -100,8 +135,8 @@ class CountWriter:
         """One try of everything that waits; returns what has to wait for another."""
         later = _Work([], work.ends_at, work.alone, work.reasons)
         updates: dict[str, MarkerUpdate] = {}
-        for start in range(0, len(work.waiting), BATCH_GET_KEYS):
-            chunk = work.waiting[start : start + BATCH_GET_KEYS]
+        for start in range(0, len(work.waiting), self._limits.reads):
+            chunk = work.waiting[start : start + self._limits.reads]
             try:
                 work.check()
                 markers, unread = self._markers(chunk)
@@ -113,7 +148,7 @@ class CountWriter:
                 update = MarkerUpdate(marker, transitions[session_id](marker))
                 if update.before != update.after:
                     updates[session_id] = update
-        for transaction in pack(updates, work.alone):
+        for transaction in pack(updates, work.alone, self._limits.actions):
             try:
                 work.check()
                 outcome.attempted.update(transaction.updates)
@@ -196,11 +231,14 @@ class Transaction:
         return Transaction(self.updates | {session_id: update}, bins)
 
 
-def pack(updates: Mapping[str, MarkerUpdate], alone: Iterable[str] = ()) -> Iterator[Transaction]:
+def pack(
+    updates: Mapping[str, MarkerUpdate], alone: Container[str] = (), most_actions: int = ACTIONS
+) -> Iterator[Transaction]:
     """The updates in as few transactions as their order allows.
 
     Args:
         alone: sessions that get a transaction each.
+        most_actions: actions of one transaction.
     """
     transaction = Transaction({}, Counter())
     for session_id, update in updates.items():
@@ -208,7 +246,7 @@ def pack(updates: Mapping[str, MarkerUpdate], alone: Iterable[str] = ()) -> Iter
             yield Transaction({}, Counter()).joined_by(session_id, update)
             continue
         joined = transaction.joined_by(session_id, update)
-        if joined.actions > ACTIONS:
+        if joined.actions > most_actions:
             yield transaction
             joined = Transaction({}, Counter()).joined_by(session_id, update)
         transaction = joined
@@ -266,7 +304,7 @@ class _Work:
         """There is no time for them; why they had to wait before says more than that."""
         for session_id in session_ids:
             self.waiting.append(session_id)
-            self.reasons.setdefault(session_id, "out of time")
+            self.reasons.setdefault(session_id, OUT_OF_TIME)
 
     def in_order_of(self, other: _Work) -> _Work:
         again = set(self.waiting)
@@ -291,7 +329,7 @@ def _sort_out(error: Exception, session_ids: Sequence[str], later: _Work, outcom
 
 def _may_pass(error: Exception) -> bool:
     if _is_cancelled(error):
-        return {reason["Code"] for reason in _cancellations(error)} <= _WORTH_ANOTHER_TRY
+        return {reason["Code"] for reason in _cancellations(error)} <= _PASSING
     return is_transient(error)
 
 

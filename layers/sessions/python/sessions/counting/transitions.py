@@ -1,11 +1,11 @@
 """What a marker becomes: pure functions over stream records and markers.
 
-A session is counted where an index holds it: in the partition of `organization_id`, in that of `organization_agent`, and
-in both under its month, day and ten minutes. What was counted for a session is written down in a row of its own, the
-marker, as the very keys that were counted. Every transaction changes markers and count rows together, on the condition
-that the markers still are what they were when they were read. So at any moment, whatever was repeated, lost or crashed
-before, each bin is the number of markers that say so; all that is left to the callers is to bring every marker to its
-session.
+A session is counted where an index holds it: in the partition of `organization_id`, in that of `organization_agent`,
+and in both under its month, day and ten minutes. What was counted for a session is written down in a row of its own,
+the marker, as the very keys that were counted. Every transaction changes markers and count rows together, on the
+condition that the markers still are what they were when they were read. So at any moment, whatever was repeated, lost
+or crashed before, each bin is the number of markers that say so; all that is left to the callers is to bring every
+marker to its session.
 
     record          marker            becomes
     INSERT          equal             unchanged

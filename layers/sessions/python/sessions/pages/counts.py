@@ -44,7 +44,9 @@ class CountRows:
             "TableName": self._table,
             "KeyConditionExpression": f"#scope = :scope AND {condition}",
             "ExpressionAttributeNames": {"#scope": SCOPE, "#bucket": BUCKET},  # `scope` is a reserved word
-            "ExpressionAttributeValues": {name: {"S": value} for name, value in {":scope": self._scope, **values}.items()},
+            "ExpressionAttributeValues": {
+                name: {"S": value} for name, value in {":scope": self._scope, **values}.items()
+            },
             "ScanIndexForward": False,
         }
         rows: list[Item] = []

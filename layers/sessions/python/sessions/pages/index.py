@@ -34,10 +34,19 @@ class WalkResult(NamedTuple):
 class IndexPartition:
     """One partition of an index of the sessions table, read by one Reader."""
 
-    def __init__(self, reader: Reader, table: str, partition: Partition) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        table: str,
+        partition: Partition,
+        transferred_skip: int = TRANSFERRED_SKIP,
+        page_reads: int = PAGE_READS,
+    ) -> None:
         self._reader = reader
         self._table = table
         self._partition = partition
+        self._transferred_skip = transferred_skip
+        self._page_reads = page_reads
 
     def query_descending(self, below: str | None, skip: int, take: int) -> WalkResult:
         """Entries from newest to oldest.
@@ -54,7 +63,7 @@ class IndexPartition:
         return self._walk(self._query(">=", start, forward=True), skip, take)
 
     def count(self, most_pages: int) -> int | None:
-        """How many entries the partition has, counted one by one; None when `most_pages` cursor pages do not suffice."""
+        """How many entries there are, counted one by one; None when `most_pages` cursor pages do not suffice."""
         query = self._query("<", None, forward=False) | {"Select": "COUNT"}
         counted: int = 0
         for _ in range(most_pages):
@@ -67,7 +76,7 @@ class IndexPartition:
 
     def _walk(self, query: dict[str, Any], skip: int, take: int) -> WalkResult:
         skipped = 0
-        while skip - skipped > TRANSFERRED_SKIP:
+        while skip - skipped > self._transferred_skip:
             page = self._reader.query(**query, Select="COUNT", Limit=skip - skipped)
             skipped += page["Count"]
             if "LastEvaluatedKey" not in page:
@@ -81,7 +90,7 @@ class IndexPartition:
             skipped += dropped
             items += page["Items"][dropped:]
             page_reads += bool(page["Items"][dropped:])
-            if page_reads > PAGE_READS:
+            if page_reads > self._page_reads:
                 raise PageTooLarge
             if "LastEvaluatedKey" not in page:
                 return WalkResult(items, skipped, at_end=True)

@@ -22,9 +22,9 @@ class StartingPoint(NamedTuple):
     is_upward: bool = False
 
 
-def is_near(span: BinRange, offset: int) -> bool:
+def is_near(span: BinRange, offset: int, near: int = NEAR) -> bool:
     """Whether so few entries lie between an offset and the nearer end of a range that they may be walked over."""
-    return min(offset - span.start, span.end - offset) <= NEAR
+    return min(offset - span.start, span.end - offset) <= near
 
 
 def starting_point(span: BinRange, offset: int, limit: int) -> StartingPoint:

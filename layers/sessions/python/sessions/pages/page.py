@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pydantic import ValidationError
 
 from sessions.contract import Page, PageRequest, Session, read_session
-from sessions.dynamodb import Reader
+from sessions.dynamodb import DEADLINE, Cost, Reader, TimeLimit
 from sessions.errors import Unavailable
 from sessions.histograms import DAY, TEN_MINUTES, BinRange, find, narrow, total
 from sessions.items import from_item
 from sessions.pages.counts import CountRows, MonthRows
-from sessions.pages.index import IndexPartition, WalkResult
+from sessions.pages.index import PAGE_READS, TRANSFERRED_SKIP, IndexPartition, WalkResult
 from sessions.pages.locate import NEAR, StartingPoint, is_near, starting_point
 from sessions.schema import CREATED_AT_ID, ORGANIZATION_AGENT, Item, Partition, composed
 
@@ -30,6 +30,16 @@ if TYPE_CHECKING:
 
 UNCOUNTED_PAGES: Final = 10
 """Cursor pages of 1 MB that are counted one by one for a partition that has no count row at all."""
+
+
+class Limits(NamedTuple):
+    """Where reading changes its ways; tests make them small."""
+
+    near: int = NEAR
+    transferred_skip: int = TRANSFERRED_SKIP
+    page_reads: int = PAGE_READS
+    uncounted_pages: int = UNCOUNTED_PAGES
+    deadline: float = DEADLINE
 
 
 class InvalidItem(NamedTuple):
@@ -45,7 +55,7 @@ class PageResult(NamedTuple):
     page: Page
     invalid: list[InvalidItem]
     negative_buckets: list[str]
-    cost: Reader
+    cost: Cost
 
 
 class PageItems(NamedTuple):
@@ -58,10 +68,19 @@ class PageItems(NamedTuple):
 class Pages:
     """The list of sessions of any organization."""
 
-    def __init__(self, dynamodb: DynamoDBClient, sessions_table: str, counts_table: str) -> None:
+    def __init__(
+        self,
+        dynamodb: DynamoDBClient,
+        sessions_table: str,
+        counts_table: str,
+        limits: Limits = Limits(),  # noqa: B008  (immutable)
+        time_limit: TimeLimit | None = None,
+    ) -> None:
         self._dynamodb = dynamodb
         self._sessions_table = sessions_table
         self._counts_table = counts_table
+        self._limits = limits
+        self._time_limit = time_limit or TimeLimit()
 
     def page(self, organization_id: str, request: PageRequest) -> PageResult:
         """The page that a request asks for.
@@ -71,29 +90,35 @@ class Pages:
                 counted for one request.
             PageTooLarge: its items do not fit into a response.
         """
-        partition = Partition(organization_id, request.agent_id)
-        reader = Reader(self._dynamodb)
+        return self._time_limit.run(lambda: self._page(organization_id, request))
+
+    def _page(self, organization_id: str, request: PageRequest) -> PageResult:
+        partition, limits = Partition(organization_id, request.agent_id), self._limits
+        reader = Reader(self._dynamodb, self._time_limit.reads, limits.deadline)
         counts = CountRows(reader, self._counts_table, partition.scope)
-        index = IndexPartition(reader, self._sessions_table, partition)
-        found = PageFinder(reader, counts, index, request.offset, request.limit).find()
+        index = IndexPartition(reader, self._sessions_table, partition, limits.transferred_skip, limits.page_reads)
+        found = PageFinder(reader, counts, index, limits, request.offset, request.limit).find()
         data, invalid = read_sessions(found.items)
         page = Page(data=data, total=found.total, offset=request.offset, limit=request.limit)
-        return PageResult(page, invalid, counts.negative, reader)
+        return PageResult(page, invalid, counts.negative, reader.cost)
 
 
 class PageFinder:
     """One search for the entries from rank `offset` on, at most `limit`."""
 
-    def __init__(self, reader: Reader, counts: CountRows, index: IndexPartition, offset: int, limit: int) -> None:
+    def __init__(
+        self, reader: Reader, counts: CountRows, index: IndexPartition, limits: Limits, offset: int, limit: int
+    ) -> None:
         self._reader = reader
         self._counts = counts
         self._index = index
+        self._limits = limits
         self._offset = offset
         self._limit = limit
 
     def find(self) -> PageItems:
         """The items of the page, and the total."""
-        if self._offset <= NEAR:
+        if self._offset <= self._limits.near:
             months, walk = self._reader.together(self._counts.months, self._walk_from_newest)
             counted = self._total(months) if months or not walk.at_end else walk.passed
             return self._reconcile_total(counted, walk, first=0)
@@ -110,7 +135,7 @@ class PageFinder:
         """The entries in all; of a partition that was never counted they are counted for this request."""
         if months:
             return sum(total(bins) for _, bins in months)
-        counted = self._index.count(UNCOUNTED_PAGES)
+        counted = self._index.count(self._limits.uncounted_pages)
         if counted is None:
             raise Unavailable("The sessions of this organization are still being counted; try again later.")
         return counted
@@ -121,7 +146,7 @@ class PageFinder:
         if span is None:  # never counted: the whole partition is one range
             return BinRange("", None, None, 0, counted)
         for level in (DAY, TEN_MINUTES):
-            if is_near(span, self._offset):
+            if is_near(span, self._offset, self._limits.near):
                 break
             narrower = narrow(span, level, self._counts.row(level, span.text), self._offset)
             if narrower.end <= self._offset:
