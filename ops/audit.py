@@ -2,18 +2,17 @@
 
 Two things are compared. **Markers with sessions**: a session without its marker, a marker without its session, or one
 with other keys is what the stream has not delivered yet; only when the stream delivers nothing any more is it lost.
-**Bins with markers**: they change in the same transaction, so however far the stream is behind, each bin is the number of
-markers that say so, and any other number is wrong.
+**Bins with markers**: they change in the same transaction, so however far the stream is behind, each bin is the number
+of markers that say so, and any other number is wrong.
 
-Nothing can be read at one moment. So every difference is looked at again, and a bin is called wrong when it is off by the
-same number both times.
+Nothing can be read at one moment. So every difference is looked at again, and a bin is called wrong when it is off by
+the same number both times.
 """
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -84,7 +83,10 @@ class AuditReport:
     def differences(self) -> list[str]:
         """What is wrong, a line each."""
         return [
-            *(f"bin {' '.join(each)}: {abs(off):,} too {'many' if off > 0 else 'few'}" for each, off in self.wrong_bins.items()),
+            *(
+                f"bin {' '.join(each)}: {abs(off):,} too {'many' if off > 0 else 'few'}"
+                for each, off in self.wrong_bins.items()
+            ),
             *self.unknown,
             *(f"{session_id}: {how}" for session_id, how in self.uncounted.items() if self.is_lost),
         ]
@@ -95,18 +97,18 @@ class AuditReport:
             yield "`sessions counts rebuild --empty-first` corrects bins (docs/operations.md)."
         if self.earlier_rows:
             yield (
-                f"{self.earlier_rows:,} rows are those of an earlier version; "
+                f"Rows of an earlier version: {self.earlier_rows:,}; "
                 "`sessions counts rebuild --empty-first` removes them (docs/operations.md)."
             )
         if self.uncounted and self.is_lost:
             yield (
-                f"{len(self.uncounted):,} sessions are not counted, and nothing was counted for {PATIENCE:.0f} seconds: "
-                "see `sessions status`; `sessions counts rebuild` counts them."
+                f"Lost: {len(self.uncounted):,}, none of which was counted in {PATIENCE:.0f} seconds; see `sessions "
+                "status`. `sessions counts rebuild` counts them."
             )
         elif self.uncounted:
-            yield f"{len(self.uncounted):,} sessions are not counted yet; `sessions counts audit --wait` waits for the stream."
+            yield f"Not counted yet: {len(self.uncounted):,}; --wait waits for the stream."
         if self.changing_bins:
-            yield f"{len(self.changing_bins):,} bins were being counted; run this again when there is less traffic."
+            yield f"Bins that were being counted: {len(self.changing_bins):,}; try again when there is less traffic."
 
 
 def audit(
@@ -114,11 +116,10 @@ def audit(
     *,
     wait: bool = False,
     progress: OnProgress = silent,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> AuditReport:
     """Compares every session, marker and bin; changes nothing.
 
-    Keeps the keys of all sessions and the bins that do not agree yet in memory: about a gigabyte for a million sessions.
+    Keeps the keys of all sessions, and the bins that do not agree yet, in memory: about a gigabyte for a million.
 
     Args:
         wait: until the stream has delivered what is missing, or nothing any more.
@@ -129,10 +130,10 @@ def audit(
     look = _Look(tables, progress)
     report, off = look.report, look.off
     if report.uncounted or off:
-        sleep(PAUSE)
+        tables.sleep(PAUSE)
     report.uncounted = _still_uncounted(tables, report.uncounted)
     if wait:
-        _wait_for_stream(tables, report, progress, sleep)
+        _wait_for_stream(tables, report, progress)
     if off:
         now = _Look(tables, progress).off
         for each in sorted(off.keys() & now.keys()):
@@ -143,13 +144,11 @@ def audit(
     return report
 
 
-def _wait_for_stream(
-    tables: Tables, report: AuditReport, progress: OnProgress, sleep: Callable[[float], None]
-) -> None:
+def _wait_for_stream(tables: Tables, report: AuditReport, progress: OnProgress) -> None:
     total, waited = len(report.uncounted), 0.0
     while report.uncounted:
         progress("waiting for the stream", total - len(report.uncounted), total)
-        sleep(LOOK_EVERY)
+        tables.sleep(LOOK_EVERY)
         left = _still_uncounted(tables, report.uncounted)
         waited = 0.0 if len(left) < len(report.uncounted) else waited + LOOK_EVERY
         report.uncounted = left
@@ -183,7 +182,7 @@ class _Look:
         self.report = AuditReport()
         self.off: Counter[Bin] = Counter()
         """How many sessions each bin counts too many; none of them is 0."""
-        sessions = {}
+        sessions: dict[str, Marker] = {}
         for session_id, keys in tables.every_session(progress):
             self.report.sessions += 1
             if keys is not None:

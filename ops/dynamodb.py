@@ -7,19 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import ClientError
-from tenacity import (
-    Retrying,
-    retry_if_exception_type,
-    sleep_using_event,
-    stop_after_attempt,
-    stop_any,
-    stop_when_event_set,
-    wait_random_exponential,
-)
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotocoreConnectionError
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from ops.errors import CommandError
 from sessions.dynamodb import batch_get, is_transient
 from sessions.schema import Item
 
@@ -40,7 +35,7 @@ PAGES_AHEAD: Final = 4
 """Cursor pages that a segment of a parallel scan reads before somebody takes them, 1 MB each."""
 
 
-class Throttled(Exception):
+class Throttled(CommandError):
     """DynamoDB kept leaving a part of a batch undone."""
 
     def __init__(self, left: list[Any]) -> None:
@@ -49,18 +44,16 @@ class Throttled(Exception):
         """Keys that were not read, or writes that were not made."""
 
 
-def retrying(stopped: threading.Event | None = None) -> Retrying:
-    """Tries, as an iterator, until a block raises `Throttled` no more.
+Sleep = Callable[[float], None]
 
-    Args:
-        stopped: ends pauses and tries when it is set.
-    """
-    stopped = stopped or threading.Event()
+
+def retrying(sleep: Sleep) -> Retrying:
+    """Tries, as an iterator, of a block that is throttled or finds DynamoDB out of reach."""
     return Retrying(
-        retry=retry_if_exception_type(Throttled),
+        retry=retry_if_exception_type((Throttled, HTTPClientError, BotocoreConnectionError)),
         wait=wait_random_exponential(multiplier=PAUSE, max=PAUSE_MOST),
-        stop=stop_any(stop_after_attempt(TRIES), stop_when_event_set(stopped)),
-        sleep=sleep_using_event(stopped),
+        stop=stop_after_attempt(TRIES),
+        sleep=sleep,
         reraise=True,
     )
 
@@ -70,7 +63,7 @@ def read_batch(
     table: str,
     keys: Sequence[Item],
     attributes: Sequence[str] = (),
-    stopped: threading.Event | None = None,
+    sleep: Sleep = time.sleep,
 ) -> list[Item]:
     """The items of at most 100 keys as they are now.
 
@@ -79,7 +72,7 @@ def read_batch(
     """
     found: list[Item] = []
     left = list(keys)
-    for attempt in retrying(stopped):
+    for attempt in retrying(sleep):
         with attempt:
             try:
                 items, left = batch_get(dynamodb, table, left, attributes)
@@ -91,16 +84,14 @@ def read_batch(
     return found
 
 
-def write_batch(
-    dynamodb: DynamoDBClient, table: str, requests: Sequence[Any], stopped: threading.Event | None = None
-) -> None:
+def write_batch(dynamodb: DynamoDBClient, table: str, requests: Sequence[Any], sleep: Sleep = time.sleep) -> None:
     """Makes at most 25 writes.
 
     Raises:
         Throttled: DynamoDB kept leaving writes undone.
     """
     left = list(requests)
-    for attempt in retrying(stopped):
+    for attempt in retrying(sleep):
         with attempt:
             try:
                 response: Any = dynamodb.batch_write_item(RequestItems={table: left})
@@ -138,10 +129,9 @@ def parallel_scan(dynamodb: DynamoDBClient, table: str, segments: int) -> Iterat
 
     def hand_over(what: list[Item] | Exception | None) -> None:
         while not stopped.is_set():
-            try:
-                return arrived.put(what, timeout=0.1)
-            except queue.Full:
-                continue
+            with suppress(queue.Full):
+                arrived.put(what, timeout=0.1)
+                return
 
     def read(segment: int) -> None:
         try:
@@ -179,7 +169,7 @@ def approximate_count(dynamodb: DynamoDBClient, table: str) -> int:
 class RateLimiter:
     """Lets work begin at a limited rate, from any thread."""
 
-    def __init__(self, rate: float, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, rate: float, sleep: Sleep = time.sleep) -> None:
         """
         Args:
             rate: pieces of work a second.

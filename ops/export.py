@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import gzip
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final
-
-import click
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from ops.dynamodb import RateLimiter, approximate_count, parallel_scan
+from ops.errors import CommandError
 from ops.items import Refused, session_line
 from ops.progress import OnProgress, silent
 from ops.sources import STDIN
-from ops.target import CommandError
 from sessions.contract import Session
 from sessions.schema import BY_ORGANIZATION, CREATED_AT_ID, ID, ORGANIZATION_AGENT, Item
 
@@ -25,11 +24,14 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 RATE: Final = 5000.0
-"""Sessions a second unless told otherwise: at 1.4 kB and a strong read 1,750 read units, spread over the whole table."""
+"""Sessions a second unless told otherwise: at 1.4 kB and a strong read 1,750 read units, over all of the table."""
 
 SEGMENTS: Final = 4
 
 KNOWN: Final = {*Session.__annotations__, ORGANIZATION_AGENT, CREATED_AT_ID}
+
+
+Writable = BinaryIO | gzip.GzipFile
 
 
 @dataclass
@@ -46,7 +48,7 @@ class ExportReport:
 def export(
     dynamodb: DynamoDBClient,
     table: str,
-    file: IO[bytes],
+    file: Writable,
     *,
     organization_id: str | None = None,
     segments: int = SEGMENTS,
@@ -97,7 +99,7 @@ def _of_organization(dynamodb: DynamoDBClient, table: str, organization_id: str)
 
 
 @contextmanager
-def whole_file(path: str) -> Iterator[IO[bytes]]:
+def whole_file(path: str) -> Iterator[Writable]:
     """A file that appears under its name only when everything has been written; packed if its name ends in `.gz`.
 
     Args:
@@ -107,7 +109,7 @@ def whole_file(path: str) -> Iterator[IO[bytes]]:
         CommandError: it cannot be written.
     """
     if path == STDIN:
-        yield click.get_binary_stream("stdout")
+        yield sys.stdout.buffer
         return
     unfinished = Path(f"{path}.unfinished")
     try:

@@ -1,7 +1,7 @@
 """Sessions on their way into the table and out of it: JSON to items, as strictly as the contract, and items to JSON.
 
-What DynamoDB would refuse or change is refused here, and so is what the contract does not have: it would be lost. Numbers
-keep every digit on the way in and out, so that what was exported is what is loaded.
+What DynamoDB would refuse or change is refused here, and so is what the contract does not have: it would be lost.
+Numbers keep every digit on the way in and out, so that what was exported is what is loaded.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ _EXACT: Final = Context(prec=NUMBER_DIGITS, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 class ExactFloat(float):
     """A float that is written with every digit that it was read with, up to those that DynamoDB stores."""
+
+    _text: str
 
     def __new__(cls, text: str) -> ExactFloat:
         self = super().__new__(cls, text)

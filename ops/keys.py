@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ops.dynamodb import scan
-from ops.target import CommandError
+from ops.errors import CommandError
 from sessions.api_keys import hash_key, is_expired
 from sessions.contract import ID_PATTERNS, utc_timestamp
 from sessions.schema import CREATED_AT, EXPIRES_AT, KEY_HASH, KEY_NAME, ORGANIZATION_ID, Item
@@ -85,7 +85,9 @@ def moment(text: str, now: float | None = None) -> int:
             stamp = utc_timestamp(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text)
             until = datetime.fromisoformat(stamp)
     except (ValueError, OverflowError):
-        raise InvalidRequest(f"{text!r} is not a valid expiry; use 90d, 12h, 30m or a date such as 2027-06-30.") from None
+        raise InvalidRequest(
+            f"{text!r} is not a valid expiry; use 90d, 12h, 30m or a date such as 2027-06-30."
+        ) from None
     expires_at = int(until.timestamp())
     if expires_at <= now:
         raise InvalidRequest(f"{text!r} is not in the future.")
@@ -114,7 +116,9 @@ def issue(
         InvalidRequest: the organization's id or the name is not valid.
     """
     if re.fullmatch(ID_PATTERNS[ORGANIZATION_ID][1:-1], organization_id) is None:
-        raise InvalidRequest(f"{organization_id!r} is not an organization's id: org_ and lower-case hexadecimal digits.")
+        raise InvalidRequest(
+            f"{organization_id!r} is not an organization's id: org_ and lower-case hexadecimal digits."
+        )
     if len(name) > NAME_LENGTH or not name.isprintable():
         raise InvalidRequest(f"A name has at most {NAME_LENGTH} printable characters.")
     key = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)

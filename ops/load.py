@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 from botocore.exceptions import ClientError
 
 from ops.dynamodb import BATCH_WRITES, Throttled, read_batch, write_batch
+from ops.errors import CommandError
 from ops.items import LINE_BYTES, Refused, item_of, parsed
 from ops.progress import OnProgress, silent
 from ops.sources import STDIN, Line, read_lines
 from ops.tables import INDEX_KEYS
-from ops.target import CommandError
 from sessions.schema import ID, Item
 
 if TYPE_CHECKING:
@@ -114,15 +114,13 @@ def load(
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             finished(done)
     finally:
-        writer.stopped.set()
+        writer.stop()
         pool.shutdown(cancel_futures=True)
     progress("loading", report.loaded + report.rejected, total)
     return report
 
 
-def _batches(
-    lines: Iterable[Line], report: LoadReport, reject: Callable[[Rejected], None]
-) -> Iterator[list[Entry]]:
+def _batches(lines: Iterable[Line], report: LoadReport, reject: Callable[[Rejected], None]) -> Iterator[list[Entry]]:
     batch: list[Entry] = []
     places: dict[str, str] = {}
     for line in lines:
@@ -143,14 +141,21 @@ def _batches(
         yield batch
 
 
+class Stopped(Exception):
+    """The load ends before this batch is written."""
+
+
 class BatchWriter:
     """Writes batches of entries, from any thread."""
 
     def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
-        self.stopped = threading.Event()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
         """Makes every batch that waits for another try give up."""
+        self._stopped.set()
 
     def write(self, batch: Sequence[Entry]) -> tuple[int, list[Rejected]]:
         """Writes at most 25 entries of different ids; returns how many were written, and the others."""
@@ -169,17 +174,21 @@ class BatchWriter:
             rejected += self._put(waiting)
         return len(batch) - len(rejected), rejected
 
+    def _pause(self, seconds: float) -> None:
+        if self._stopped.wait(seconds):
+            raise Stopped
+
     def _stored(self, batch: Sequence[Entry]) -> dict[str, Item]:
         """What the table holds under the ids of the batch."""
         keys = [{ID: entry.item[ID]} for entry in batch]
-        items = read_batch(self._dynamodb, self._table, keys, (ID, *INDEX_KEYS), self.stopped)
+        items = read_batch(self._dynamodb, self._table, keys, (ID, *INDEX_KEYS), self._pause)
         return {item[ID]["S"]: item for item in items}
 
     def _put(self, entries: Sequence[Entry]) -> list[Rejected]:
         """Writes entries in one request, and again what DynamoDB left; returns those it does not take."""
         try:
             requests = [{"PutRequest": {"Item": entry.item}} for entry in entries]
-            write_batch(self._dynamodb, self._table, requests, self.stopped)
+            write_batch(self._dynamodb, self._table, requests, self._pause)
         except Throttled as throttled:
             left = {request["PutRequest"]["Item"][ID]["S"] for request in throttled.left}
             return [Rejected(entry.line, THROTTLED) for entry in entries if entry.id in left]

@@ -8,17 +8,16 @@ stream in the meantime; and a rebuild that was interrupted is simply run again.
 from __future__ import annotations
 
 import threading
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from ops.dynamodb import BATCH_WRITES, RateLimiter, approximate_count, scan, write_batch
+from ops.errors import CommandError
 from ops.progress import OnProgress, silent
 from ops.tables import Tables, chunks
-from ops.target import CommandError
 from sessions.counting.transactions import CountWriter
 from sessions.counting.transitions import Marker, as_observed
 from sessions.schema import BUCKET, SCOPE, SEPARATOR, IndexKeys, Item, marked_session
@@ -65,9 +64,9 @@ class ReconcileReport:
 class Reconciler:
     """Brings the counts of sessions to what the sessions table holds."""
 
-    def __init__(self, tables: Tables, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self._counts = CountWriter(tables.dynamodb, tables.counts, sleep)
+        self._counts = CountWriter(tables.dynamodb, tables.counts, tables.sleep)
 
     def reconcile(self, session_ids: Sequence[str]) -> ReconcileReport:
         """Brings the markers of sessions to what the sessions are now.
@@ -84,9 +83,7 @@ class Reconciler:
         updated: set[str] = set()
         while waiting:
             outcome = self._counts.apply({each: as_observed(keys) for each, keys in waiting.items()})
-            report += ReconcileReport(
-                transactions=outcome.transactions, retries=outcome.retries, failed=outcome.failed
-            )
+            report += ReconcileReport(transactions=outcome.transactions, retries=outcome.retries, failed=outcome.failed)
             for update in outcome.updated.values():
                 report.added += update.before is None
                 report.removed += update.after is None
@@ -106,12 +103,11 @@ def rebuild(
     workers: int = WORKERS,
     empty_first: bool = False,
     progress: OnProgress = silent,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> ReconcileReport:
     """Brings every marker and bin to what the sessions table holds.
 
-    Safe beside live traffic, except for `empty_first`. An organization is worked on in time order by one worker, so that
-    its bins merge. Keeps the keys of all sessions in memory: about half a gigabyte for a million.
+    Safe beside live traffic, except for `empty_first`. An organization is worked on in time order by one worker, so
+    that its bins merge. Keeps the keys of all sessions in memory: about half a gigabyte for a million.
 
     Args:
         rate: sessions a second to work at, of all workers together.
@@ -126,7 +122,7 @@ def rebuild(
     """
     if empty_first:
         empty(tables, progress)
-    reconciler, limiter = Reconciler(tables, sleep), RateLimiter(rate, sleep)
+    reconciler, limiter = Reconciler(tables), RateLimiter(rate, tables.sleep)
     organizations, known = _by_organization(tables, progress)
     report = ReconcileReport(sessions=len(known))
     lock, stopped = threading.Lock(), threading.Event()
@@ -175,7 +171,7 @@ def empty(tables: Tables, progress: OnProgress = silent) -> None:
     for page in scan(tables.dynamodb, tables.counts, (SCOPE, BUCKET)):
         for start in range(0, len(page), BATCH_WRITES):
             requests = [{"DeleteRequest": {"Key": key}} for key in page[start : start + BATCH_WRITES]]
-            write_batch(tables.dynamodb, tables.counts, requests)
+            write_batch(tables.dynamodb, tables.counts, requests, tables.sleep)
         deleted += len(page)
         progress("emptying the counts", deleted, total)
     if any(page for page in scan(tables.dynamodb, tables.counts, (SCOPE, BUCKET))):

@@ -7,14 +7,12 @@ counted accordingly.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops.dynamodb import Throttled
+from ops.dynamodb import Sleep, Throttled
 from ops.progress import OnProgress, silent
 from ops.reconcile import Reconciler
 from ops.tables import Tables
@@ -86,7 +84,6 @@ def redrive(
     *,
     wait: int = WAIT,
     progress: OnProgress = silent,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> RedriveReport:
     """Counts the sessions of every message in the failure queue as they are now, and deletes the message.
 
@@ -96,7 +93,7 @@ def redrive(
     Args:
         wait: seconds to wait for a message before the queue counts as empty, 0 to 20.
     """
-    reconciler = Reconciler(tables, sleep)
+    reconciler = Reconciler(tables)
     report = RedriveReport()
     while True:
         response = sqs.receive_message(
@@ -108,7 +105,7 @@ def redrive(
         for message in messages:
             if message["MessageId"] in report.kept:
                 return report  # what is kept comes back after a while: there is nothing new
-            reason = _count(streams, reconciler, message["Body"], report, sleep)
+            reason = _count(streams, reconciler, message["Body"], report, tables.sleep)
             if reason is None:
                 sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
                 report.done += 1
@@ -122,7 +119,7 @@ def _count(
     reconciler: Reconciler,
     body: str,
     report: RedriveReport,
-    sleep: Callable[[float], None],
+    sleep: Sleep,
 ) -> str | None:
     """Counts the sessions that a message points to; returns why they could not be counted, or None."""
     try:
@@ -144,7 +141,7 @@ def _count(
     return None
 
 
-def _session_ids(streams: DynamoDBStreamsClient, batch: Batch, sleep: Callable[[float], None]) -> list[str]:
+def _session_ids(streams: DynamoDBStreamsClient, batch: Batch, sleep: Sleep) -> list[str]:
     """The sessions whose records lie between the two ends of a batch, each once.
 
     Raises:

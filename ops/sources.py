@@ -6,15 +6,14 @@ import gzip
 import io
 import json
 import stat
+import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, cast
 
-import click
-
+from ops.errors import CommandError
 from ops.items import LINE_BYTES
-from ops.target import CommandError
 
 STDIN: Final = "-"
 
@@ -84,7 +83,7 @@ class Source:
             UnreadableSource: a file cannot be read, or is not made of lines.
         """
         if self.path == STDIN:
-            yield from self._lines(_unpacked(click.get_binary_stream("stdin")), "")
+            yield from self._lines(_unpacked(sys.stdin.buffer), "")
         for path in self._files:
             with self._open(path) as file:
                 yield from self._lines(file, path.name if len(self._files) > 1 else "")
@@ -94,7 +93,9 @@ class Source:
         try:
             for line in read_lines(file):
                 if is_first and line.text.lstrip()[:1] == b"[":
-                    raise UnreadableSource(f"{name or self.name} is a JSON array, not a Session a line: {self._advice('.[]')}")
+                    raise UnreadableSource(
+                        f"{name or self.name} is a JSON array, not a Session a line: {self._advice('.[]')}"
+                    )
                 if is_first and line.text.strip() == b"{":
                     raise UnreadableSource(f"{name or self.name} has Sessions over several lines: {self._advice('.')}")
                 is_first = False
@@ -114,7 +115,9 @@ class Source:
             return [path]
         summaries = sorted(path.rglob(SUMMARY))
         if len(summaries) > 1:
-            raise UnreadableSource(f"{path} has {len(summaries)} exports; choose one by its {SUMMARY}: {summaries[0]}, ...")
+            raise UnreadableSource(
+                f"{path} has {len(summaries)} exports; choose one by its {SUMMARY}: {summaries[0]}, ..."
+            )
         if summaries:
             return self._exported(summaries[0])
         files = sorted(each for each in path.rglob("*") if each.name.endswith(ENDINGS))
@@ -126,7 +129,10 @@ class Source:
         """The data files of an export, all of them."""
         try:
             described = json.loads(summary.read_bytes())
-            if described.get("exportType", "FULL_EXPORT") != "FULL_EXPORT" or described["outputFormat"] != "DYNAMODB_JSON":
+            if (
+                described.get("exportType", "FULL_EXPORT") != "FULL_EXPORT"
+                or described["outputFormat"] != "DYNAMODB_JSON"
+            ):
                 raise UnreadableSource(f"{summary} is not of a full export in the format DYNAMODB_JSON.")
             self._items = int(described["itemCount"])
             keys = [json.loads(line)["dataFileS3Key"] for line in (summary.parent / FILES).read_bytes().splitlines()]
@@ -137,7 +143,9 @@ class Source:
         files = [summary.parent / "data" / Path(key).name for key in keys]
         missing = [each for each in files if not each.exists()]
         if missing:
-            raise UnreadableSource(f"{missing[0]} is missing: the export has {len(files)} data files, all of which are needed.")
+            raise UnreadableSource(
+                f"{missing[0]} is missing: the export has {len(files)} data files, all of which are needed."
+            )
         return files
 
     def _open(self, path: Path) -> BinaryIO:
@@ -173,5 +181,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return "not a whole gzip file" if isinstance(error, EOFError | zlib.error | gzip.BadGzipFile) else str(error)
-
-

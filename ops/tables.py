@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ops.dynamodb import approximate_count, read_batch, scan
+from ops.dynamodb import Sleep, approximate_count, read_batch, scan
 from ops.progress import OnProgress
 from sessions.counting.transitions import Marker
 from sessions.dynamodb import BATCH_GET_KEYS
@@ -34,6 +35,8 @@ class Tables(NamedTuple):
     dynamodb: DynamoDBClient
     sessions: str
     counts: str
+    sleep: Sleep = time.sleep
+    """Makes every pause, before another try and otherwise."""
 
     def every_session(self, progress: OnProgress) -> Iterator[tuple[str, Marker]]:
         """Where each session of the table is to be counted."""
@@ -53,7 +56,7 @@ class Tables(NamedTuple):
         found: dict[str, Marker] = dict.fromkeys(session_ids)
         for chunk in chunks(session_ids):
             keys = [{ID: {"S": each}} for each in chunk]
-            for item in read_batch(self.dynamodb, self.sessions, keys, (ID, *INDEX_KEYS)):
+            for item in read_batch(self.dynamodb, self.sessions, keys, (ID, *INDEX_KEYS), self.sleep):
                 found[item[ID]["S"]] = index_keys(item[ID]["S"], item)
         return found
 
@@ -65,7 +68,8 @@ class Tables(NamedTuple):
         """
         found: dict[str, Marker] = dict.fromkeys(session_ids)
         for chunk in chunks(list(filter(fits_marker, session_ids))):
-            for marker in read_batch(self.dynamodb, self.counts, [marker_key(each) for each in chunk]):
+            keys = [marker_key(each) for each in chunk]
+            for marker in read_batch(self.dynamodb, self.counts, keys, sleep=self.sleep):
                 found[marked_session(marker) or ""] = marked_keys(marker)
         return found
 

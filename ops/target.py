@@ -1,4 +1,4 @@
-"""What a command works on: a stack, an account, or another DynamoDB-compatible engine; and AWS's faults in plain words."""
+"""What a command works on: a stack, or another DynamoDB-compatible engine; and AWS's faults in plain words."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url
 
+from ops.errors import ConfigurationError
 from ops.tables import Tables
 
 if TYPE_CHECKING:
@@ -48,14 +49,6 @@ FAILURE_QUEUE: Final = "FailureQueueUrl"
 
 LOCAL_NAMES: Final = {SESSIONS: "sessions", COUNTS: "counts", API_KEYS: "api_keys"}
 """The tables of `make run`."""
-
-
-class CommandError(Exception):
-    """A command cannot do what it was asked to; the message says why, in one line."""
-
-
-class ConfigurationError(CommandError):
-    """What to work on was not said, or does not exist; the message says what to do."""
 
 
 def is_url(text: str) -> bool:
@@ -196,6 +189,8 @@ class Target:
                 raise ConfigurationError(f"The stack {self.stack} has no output {output}.")
         if not name and self.is_other_engine:
             name = LOCAL_NAMES.get(output)
+        if not name and self.is_other_engine:
+            raise ConfigurationError(f"Another engine has no failure queue, unless {option} names one.")
         if not name:
             local = ", or `make run` with --endpoint-url http://127.0.0.1:8001" if output in LOCAL_NAMES else ""
             raise ConfigurationError(f"Name the stack with --stack, or what to work on with {option}{local}.")
