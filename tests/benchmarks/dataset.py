@@ -149,11 +149,12 @@ def generated(sizes: Iterable[int]) -> Iterator[Organization]:
         yield Organization(crowded(entries), moments.keys())
 
 
-def count_rows(organization: Organization) -> Iterator[dict[str, Any]]:
+def count_rows(organization: Organization, *, of_agents: bool = True) -> Iterator[dict[str, Any]]:
     """The count rows that counting these entries leads to, without the markers, which no page reads."""
     bins: Counter[tuple[Row, str]] = Counter()
     for key in organization.keys:
-        add(bins, IndexKeys(organization.id, f"{organization.id}#{agent_of(key)}", key), 1)
+        agent = f"{organization.id}#{agent_of(key)}" if of_agents else None
+        add(bins, IndexKeys(organization.id, agent, key), 1)
     rows: dict[Row, dict[str, Any]] = {}
     for (row, name), count in bins.items():
         rows.setdefault(row, count_row_key(*row))[name] = {"N": str(count)}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sessions.counting.transactions import PAUSE, PAUSE_MOST, TRIES
 from tests.benchmarks.simulation import (
     BEFORE,
     CHOSEN,
@@ -20,6 +21,18 @@ from tests.benchmarks.simulation import (
     packed,
     simulate,
 )
+from tests.template.stack import stack
+
+
+def test_the_chosen_settings_are_those_of_the_function_and_of_its_event_source_mapping() -> None:
+    (mapping,) = stack().of_type("AWS::Lambda::EventSourceMapping").values()
+    assert (CHOSEN.pause, CHOSEN.pause_most, CHOSEN.tries) == (PAUSE, PAUSE_MOST, TRIES)
+    assert (
+        mapping["MaximumBatchingWindowInSeconds"],
+        mapping["BatchSize"],
+        mapping.get("ParallelizationFactor", 1),
+    ) == (CHOSEN.window, CHOSEN.batch_size, CHOSEN.parallelization)
+
 
 BUSY = Load(rate=100, shards=16, agents=3)
 
