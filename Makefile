@@ -10,17 +10,22 @@ SAM_VERSION := 1.170.0
 SAM_PORT ?= 3000
 SAM ?= $(firstword $(shell command -v sam 2>/dev/null) .venv-sam/bin/sam)
 
-.PHONY: help run test check format openapi build sam-local sbom audit bench lock clean
+.PHONY: help run test test-browser check format openapi build sam-local sbom audit bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the words
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+	@echo; echo 'Variables of make run:'
+	@sed -n '/^HOST  /,/^AWS_/s/^/  /p' ops/local/settings.py
 
-run: $(VENV)/run ## Serve the API on this machine, without AWS (PORT, DYNAMODB_PORT, DATA)
+run: $(VENV)/run ## Serve the API on this machine, without AWS, until Ctrl-C
 	@exec $(BIN)/python -m ops.local
 
 test: $(VENV)/dev ## Run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore=tests/browser
+
+test-browser: $(VENV)/browser ## Run the tests in Chromium (Debian's package); screenshots go to build/screenshots
+	$(BIN)/python -m pytest tests/browser
 
 check: $(VENV)/dev ## Formatting, lint, types, template, OpenAPI; never writes
 	$(BIN)/ruff format --check .
@@ -75,6 +80,8 @@ lock: $(VENV)/dev ## Lock the newest versions that fit
 	  -c layers/dependencies/requirements.txt --extra ops pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
 	  -c requirements.txt --extra ops --extra dev pyproject.toml -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
+	  -c requirements-dev.txt --extra browser pyproject.toml -o requirements-browser.txt
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.13 \
 	  -c requirements.txt tests/benchmarks/requirements.in -o tests/benchmarks/requirements.txt
 
@@ -100,4 +107,8 @@ $(VENV)/run: requirements.txt pyproject.toml
 
 $(VENV)/dev: $(VENV)/run requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/browser: $(VENV)/dev requirements-browser.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-browser.txt
 	@touch $@
