@@ -12,7 +12,7 @@ from ops import redrive as redriving
 from tests.ops.command import at, ndjson, sessions, take_over
 from tests.ops.test_load import refusal
 from tests.running import Running
-from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, Service, session
+from tests.service import ORGANIZATION, Service, session
 
 MONTH = ("M2026-11", "01")
 
