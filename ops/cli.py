@@ -439,6 +439,52 @@ def show_status(target: Target, as_json: bool) -> None:
         fail()
 
 
+@main.group(name="rollback")
+def rollback_commands() -> None:
+    """A release: keep what was live before it, and go back to that."""
+
+
+@rollback_commands.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@on_target()
+def save(target: Target, file: Path) -> None:
+    """Keep in FILE what the stack is made of now: its template and parameters.
+
+    \b
+    Example:
+      sessions rollback save before.json --stack sessions-production
+    """
+    from ops import rollback
+
+    snapshot = rollback.save(target.client("cloudformation"), target.required_stack)
+    if snapshot is None:
+        raise CommandError(f"The stack {target.stack} does not exist.")
+    file.write_text(json.dumps(snapshot._asdict()), encoding="utf-8")
+
+
+@rollback_commands.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@on_target()
+def restore(target: Target, file: Path) -> None:
+    """Take the stack back to what FILE has of it, at once and past the alarms.
+
+    \b
+    Example:
+      sessions rollback restore before.json --stack sessions-production
+    """
+    from ops import rollback
+
+    try:
+        snapshot = rollback.Snapshot(**json.loads(file.read_text(encoding="utf-8")))
+    except (TypeError, ValueError):
+        raise CommandError(f"{file} is not what `sessions rollback save` writes.") from None
+    try:
+        done = rollback.restore(target.client("cloudformation"), target.client("s3"), target.required_stack, snapshot)
+    except rollback.RollbackFailed as error:
+        raise CommandError(str(error)) from None
+    click.echo(f"{target.stack} is what it was before." if done else f"{target.stack} has not changed.")
+
+
 @main.command()
 @click.argument("url")
 @click.option("--key", metavar="KEY", envvar="SESSIONS_API_KEY", show_envvar=True, help="API key to call with.")

@@ -237,7 +237,7 @@ def _check_number(text: str) -> None:
     number = Decimal(text)
     if not number.is_finite():
         raise Refused("a number is infinite or not a number, which JSON does not have")
-    if number and not LEAST <= abs(number) <= MOST:
+    if number and not LEAST <= number.copy_abs() <= MOST:
         raise Refused(_OUT_OF_RANGE)
     if _significant_digits(number) > NUMBER_DIGITS:
         raise Refused(_TOO_LONG)

@@ -156,7 +156,8 @@ class Api:
         try:
             response = self._pool.request(method, self._url + target, headers=headers, redirect=False)
         except (HTTPError, LocationValueError) as error:
-            raise Unreachable(f"No response from {self._url}{path}: {' '.join(str(error).split())}") from None
+            reason = " ".join(str(getattr(error, "reason", error)).split())
+            raise Unreachable(f"No response from {self._url}{path}: {reason}") from None
         try:
             body = json.loads(response.data)
         except ValueError:

@@ -73,8 +73,9 @@ class Source:
         if self._items is not None or len(self._files) != 1:
             return self._items
         with self._open(self._files[0]) as file:
-            is_plain = stat.S_ISREG(self._files[0].stat().st_mode) and not isinstance(file, gzip.GzipFile)
-            return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b"")) if is_plain else None
+            if not stat.S_ISREG(self._files[0].stat().st_mode) or isinstance(_unpacked(file), gzip.GzipFile):
+                return None
+            return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
     def lines(self) -> Iterator[Line]:
         """Every line that is not empty.
@@ -83,7 +84,7 @@ class Source:
             UnreadableSource: a file cannot be read, or is not made of lines.
         """
         if self.path == STDIN:
-            yield from self._lines(_unpacked(sys.stdin.buffer), "")
+            yield from self._lines(sys.stdin.buffer, "")
         for path in self._files:
             with self._open(path) as file:
                 yield from self._lines(file, path.name if len(self._files) > 1 else "")
@@ -91,7 +92,7 @@ class Source:
     def _lines(self, file: BinaryIO, name: str) -> Iterator[Line]:
         is_first = True
         try:
-            for line in read_lines(file):
+            for line in read_lines(_unpacked(file)):
                 if is_first and line.text.lstrip()[:1] == b"[":
                     raise UnreadableSource(
                         f"{name or self.name} is a JSON array, not a Session a line: {self._advice('.[]')}"
@@ -150,7 +151,7 @@ class Source:
 
     def _open(self, path: Path) -> BinaryIO:
         try:
-            return _unpacked(path.open("rb"))
+            return path.open("rb")
         except OSError as error:
             raise UnreadableSource(f"{path}: {error.strerror}.") from None
 
@@ -173,8 +174,10 @@ def read_lines(file: BinaryIO) -> Iterator[Line]:
 
 
 def _unpacked(file: BinaryIO) -> BinaryIO:
-    buffered = io.BufferedReader(cast("io.RawIOBase", file))
-    return cast("BinaryIO", gzip.GzipFile(fileobj=buffered) if buffered.peek(2)[:2] == GZIP else buffered)
+    # Only a buffered file can be looked into without reading it.
+    buffered = file if isinstance(file, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", file))
+    is_packed = buffered.peek(len(GZIP))[: len(GZIP)] == GZIP
+    return cast("BinaryIO", gzip.GzipFile(fileobj=buffered) if is_packed else buffered)
 
 
 def _reason(error: Exception) -> str:

@@ -90,6 +90,17 @@ class Target:
         self._used: list[str] = []
 
     @property
+    def required_stack(self) -> str:
+        """The stack, for what only a stack has.
+
+        Raises:
+            ConfigurationError: none was named.
+        """
+        if not self.stack:
+            raise ConfigurationError("Name the stack with --stack.")
+        return self.stack
+
+    @property
     def is_other_engine(self) -> bool:
         """Whether DynamoDB is not AWS's; then nothing has to be configured."""
         host = urlsplit(self._endpoint_url or "").hostname
