@@ -7,9 +7,10 @@ BIN := $(VENV)/bin
 # Of the functions; `make build ARCHITECTURE=arm64` builds for the template's other one.
 ARCHITECTURE ?= x86_64
 SAM_VERSION := 1.170.0
+SAM_PORT ?= 3000
 SAM ?= $(firstword $(shell command -v sam 2>/dev/null) .venv-sam/bin/sam)
 
-.PHONY: help run test test-browser check format openapi build bench lock clean
+.PHONY: help run test test-browser check format openapi build sam-local sbom audit bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the words
@@ -32,6 +33,9 @@ check: $(VENV)/dev ## Formatting, lint, types, template, OpenAPI; never writes
 	$(BIN)/mypy
 	for app in functions/*/app.py; do $(BIN)/mypy $$app || exit 1; done
 	$(BIN)/cfn-lint template.yaml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/zizmor --offline --quiet --no-progress .github
 	$(BIN)/python -m ops.openapi --check
 
 format: $(VENV)/dev ## Format the code and repair what lint can
@@ -44,30 +48,55 @@ openapi: $(VENV)/run ## Write docs/openapi.json from the contract
 build: $(filter .venv-sam/bin/sam,$(SAM)) ## Build what `sam deploy` ships (needs Python 3.13; ARCHITECTURE)
 	ARCHITECTURE=$(ARCHITECTURE) $(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE)
 
+sam-local: build ## Serve the API in Lambda's own image (Docker; HOST=0.0.0.0 make run beside it; SAM_PORT, SAM_FLAGS)
+	$(SAM) local start-api --port $(SAM_PORT) $(SAM_FLAGS)
+
+sbom: .venv-audit ## List what ships to Lambda, with licences, in build/sbom
+	$(PYTHON) -m venv --clear --without-pip build/shipped
+	.venv-audit/bin/pip --python build/shipped/bin/python install --quiet --disable-pip-version-check \
+	  --require-hashes -r layers/dependencies/requirements.txt
+	@mkdir -p build/sbom
+	.venv-audit/bin/cyclonedx-py environment --gather-license-texts --output-reproducible \
+	  --output-file build/sbom/sessions.cdx.json build/shipped/bin/python
+	.venv-audit/bin/pip-licenses --python build/shipped/bin/python \
+	  --format markdown --with-urls --output-file build/sbom/licences.md
+
+audit: .venv-audit ## Look for known vulnerabilities in what is locked (asks PyPI)
+	for lock in layers/dependencies/requirements.txt requirements-dev.txt; do \
+	  .venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement $$lock || exit 1; done
+
 bench: $(VENV)/dev build ## Measure, and write the figures into docs (needs Node, Python 3.13 and 10 GB of memory)
 	$(BIN)/python -m tests.benchmarks.speed
 	$(BIN)/python -m tests.benchmarks.counting
 	$(BIN)/python -m tests.benchmarks.paging
+	$(BIN)/python -m tests.benchmarks.ten_million
+	$(BIN)/python -m tests.benchmarks.simulation
 
-lock: $(VENV)/dev ## Lock the newest versions that fit (needs uv)
-	uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.13 \
+lock: $(VENV)/dev ## Lock the newest versions that fit
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.13 \
 	  layers/dependencies/requirements.in -o layers/dependencies/requirements.txt
-	uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
 	  -c layers/dependencies/requirements.txt --extra ops pyproject.toml -o requirements.txt
-	uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
 	  -c requirements.txt --extra ops --extra dev pyproject.toml -o requirements-dev.txt
-	uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
 	  -c requirements-dev.txt --extra browser pyproject.toml -o requirements-browser.txt
-	uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.13 \
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.13 \
 	  -c requirements.txt tests/benchmarks/requirements.in -o tests/benchmarks/requirements.txt
 
 clean: ## Remove what the other words made
-	rm -rf $(VENV) .venv-sam .aws-sam build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-sam .venv-audit .aws-sam build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # The SAM CLI pins a botocore of its own, so it lives apart.
 .venv-sam/bin/sam:
 	$(PYTHON) -m venv .venv-sam
 	.venv-sam/bin/pip install --quiet --disable-pip-version-check aws-sam-cli==$(SAM_VERSION)
+
+# Tools of releases, in one version each and apart from what is locked: they ship nothing and test nothing.
+.venv-audit:
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom==7.5.0 pip-audit==2.10.1 pip-licenses==5.5.5
 
 $(VENV)/run: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; PYTHON=... chooses one") if sys.version_info < (3, 11) else None'

@@ -7,14 +7,15 @@ difference. When there is any, all is read once more after a pause, and only wha
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ops.rebuild import SESSION_KEYS, Progress, is_marker, scan
-from sessions.counting import ORGANIZATION, ORGANIZATION_AGENT, SORT_KEY, Marker, keys_of, marker_of, session_of
-from sessions.dynamodb import Item
+from ops.rebuild import SESSION_KEYS, Progress, scan
+from sessions.counting.transitions import Marker
+from sessions.histograms import places
+from sessions.schema import BUCKET, ID, MARKER_BUCKET, SCOPE, Item, index_keys, marked_keys, marked_session
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -27,13 +28,14 @@ STALE: Final = "stale"
 ORPHANED: Final = "orphaned"
 
 
-class Counter(NamedTuple):
-    """A counter that is not the number of sessions that it should count; absent ones count 0."""
+class BinDifference(NamedTuple):
+    """A bin that is not the number of sessions that it should count; absent ones count 0."""
 
     scope: str
     bucket: str
+    bin: str
     counted: int | None
-    """None for a row without a number."""
+    """None for an attribute that is not a number."""
     actual: int
 
 
@@ -56,16 +58,16 @@ class Report:
 
     sessions: int = 0
     markers: int = 0
-    counters: int = 0
+    bins: int = 0
     looks: int = 0
     """How often everything was read: once, or twice when the first look found a difference."""
-    wrong_counters: list[Counter] = field(default_factory=list)
+    wrong_bins: list[BinDifference] = field(default_factory=list)
     wrong_markers: list[MarkerDifference] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
         """Whether everything agrees."""
-        return not self.wrong_counters and not self.wrong_markers
+        return not self.wrong_bins and not self.wrong_markers
 
 
 def audit(
@@ -89,10 +91,10 @@ def audit(
         return first
     sleep(pause)
     second = _look(dynamodb, sessions_table, counts_table, progress)
-    counters = {(each.scope, each.bucket) for each in first.wrong_counters}
+    bins = {each[:3] for each in first.wrong_bins}
     markers = {each.session_id for each in first.wrong_markers}
     second.looks = 2
-    second.wrong_counters = [each for each in second.wrong_counters if (each.scope, each.bucket) in counters]
+    second.wrong_bins = [each for each in second.wrong_bins if each[:3] in bins]
     second.wrong_markers = [each for each in second.wrong_markers if each.session_id in markers]
     return second
 
@@ -100,48 +102,49 @@ def audit(
 def _look(dynamodb: DynamoDBClient, sessions_table: str, counts_table: str, progress: Progress) -> Report:
     report = Report(looks=1)
     uncounted: dict[str, Marker] = {}
-    actual: defaultdict[str, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+    actual: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     for page in scan(dynamodb, sessions_table, SESSION_KEYS):
         for item in page:
             report.sessions += 1
-            keys = keys_of(item["id"]["S"], item)
+            keys = index_keys(item[ID]["S"], item)
             if keys is not None:
-                uncounted[item["id"]["S"]] = keys
-                for scope, bucket in keys.rows:
-                    actual[scope][bucket] += 1
+                uncounted[item[ID]["S"]] = keys
+                for scope in keys.scopes:
+                    actual[scope].update(places(keys.created_at_id))
         progress("reading sessions", report.sessions, None)
-    for page in scan(dynamodb, counts_table, ("scope", "bucket", "count", ORGANIZATION, ORGANIZATION_AGENT, SORT_KEY)):
+    for page in scan(dynamodb, counts_table):
         for row in page:
-            if is_marker(row):
+            if row[BUCKET]["S"] == MARKER_BUCKET:
                 report.markers += 1
                 report.wrong_markers += _marker_difference(row, uncounted)
             else:
-                report.counters += 1
-                scope, bucket = row["scope"]["S"], row["bucket"]["S"]
-                counted, expected = _number(row), actual[scope].pop(bucket, 0) if scope in actual else 0
-                if counted != expected:
-                    report.wrong_counters.append(Counter(scope, bucket, counted, expected))
-        progress("comparing counts", report.markers + report.counters, None)
-    report.wrong_counters += [
-        Counter(scope, bucket, 0, expected) for scope, rows in actual.items() for bucket, expected in rows.items()
+                scope, bucket = row[SCOPE]["S"], row[BUCKET]["S"]
+                for name, value in row.items():
+                    if name in (SCOPE, BUCKET):
+                        continue
+                    report.bins += 1
+                    counted = int(value["N"]) if "N" in value else None
+                    expected = actual[scope].pop((bucket, name), 0) if scope in actual else 0
+                    if counted != expected:
+                        report.wrong_bins.append(BinDifference(scope, bucket, name, counted, expected))
+        progress("comparing counts", report.markers + report.bins, None)
+    report.wrong_bins += [
+        BinDifference(scope, bucket, name, 0, expected)
+        for scope, bins in actual.items()
+        for (bucket, name), expected in bins.items()
     ]
     report.wrong_markers += [
         MarkerDifference(session_id, MISSING, None, keys) for session_id, keys in uncounted.items()
     ]
-    report.wrong_counters.sort()
+    report.wrong_bins.sort(key=lambda each: each[:3])
     report.wrong_markers.sort(key=lambda each: each.session_id)
     return report
 
 
 def _marker_difference(row: Item, uncounted: dict[str, Marker]) -> list[MarkerDifference]:
     """Strikes the marker's session off the list, and says how they differ, if they do."""
-    session_id, counted = session_of(row["scope"]["S"]), marker_of(row)
+    session_id, counted = marked_session(row) or "", marked_keys(row)
     expected = uncounted.pop(session_id, None)
     if expected == counted:
         return []
     return [MarkerDifference(session_id, ORPHANED if expected is None else STALE, counted, expected)]
-
-
-def _number(row: Item) -> int | None:
-    number = row.get("count", {}).get("N")
-    return None if number is None else int(number)

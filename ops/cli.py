@@ -21,7 +21,7 @@ from rich.table import Table
 from ops import aws, keys
 from ops import load as loading
 from ops.console import Shown
-from sessions.keys import key_in
+from sessions.api_keys import Denial, parse_key
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -322,11 +322,11 @@ def audit(
     counts_name = named(ctx, place, aws.COUNTS, "--counts-table", counts_table)
     with Shown() as shown:
         report = auditing.audit(place.dynamodb, sessions_name, counts_name, progress=shown)
-    click.echo(f"{report.sessions:,} sessions, {report.markers:,} markers, {report.counters:,} counters compared")
+    click.echo(f"{report.sessions:,} sessions, {report.markers:,} markers, {report.bins:,} bins compared")
     differences = [
-        f"counter {each.scope} {each.bucket}: {'no number' if each.counted is None else each.counted}"
+        f"bin {each.scope} {each.bucket} {each.bin}: {'no number' if each.counted is None else each.counted}"
         f" and not {each.actual}"
-        for each in report.wrong_counters
+        for each in report.wrong_bins
     ]
     differences += [f"marker of {each.session_id}: {each.kind}" for each in report.wrong_markers]
     shown_ones = differences if is_complete else differences[:DIFFERENCES]
@@ -500,15 +500,14 @@ def smoke(url: str, key: str | None) -> None:
       sessions smoke http://127.0.0.1:8080
     """
     from ops import smoke as smoking
-    from ops.local.demo_keys import demo_key
 
     if not aws.is_address(url) or "?" in url or "#" in url:
         raise click.BadParameter(f"{url!r} is not an address such as https://api.example.com/live.", param_hint="URL")
     if not key and urlsplit(url).hostname in LOCAL_HOSTS:
-        key = demo_key(f"org_{1:032x}")
+        key = keys.demo_key(f"org_{1:032x}")
     if not key:
         raise click.UsageError("Which key? --key or SESSIONS_API_KEY.")
-    if key_in(key) is None:
+    if isinstance(parse_key([key]), Denial):
         raise click.UsageError("What was given as the key has not the form of one: evr_ and letters and digits.")
     failed = 0
     try:

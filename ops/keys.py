@@ -12,15 +12,18 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ops.rebuild import scan
-from sessions.contract import ORGANIZATION_ID, utc_timestamp
-from sessions.dynamodb import Item
-from sessions.keys import hash_of, is_expired
+from sessions.api_keys import hash_key, is_expired
+from sessions.contract import ID_PATTERNS, utc_timestamp
+from sessions.schema import ORGANIZATION_ID, Item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 PREFIX: Final = "evr_"
 RANDOM_BYTES: Final = 32
+
+DEMO_PREFIX: Final = "evr_local_"
+"""Of the keys that `make run` issues."""
 
 FINGERPRINT_DIGITS: Final = 16
 
@@ -88,6 +91,11 @@ def moment(text: str, now: float | None = None) -> int:
     return expires_at
 
 
+def demo_key(organization_id: str) -> str:
+    """The key of an organization in what `make run` serves: its digits after `evr_local_`."""
+    return DEMO_PREFIX + organization_id.removeprefix("org_")
+
+
 def as_text(seconds: int) -> str:
     """A moment for people and programs, in UTC."""
     try:
@@ -104,13 +112,13 @@ def issue(
     Raises:
         NotPossible: the organization is no organization's id, or the name cannot be a name.
     """
-    if re.fullmatch(ORGANIZATION_ID[1:-1], organization_id) is None:
+    if re.fullmatch(ID_PATTERNS[ORGANIZATION_ID][1:-1], organization_id) is None:
         raise NotPossible(f"{organization_id!r} is no organization: org_ and hexadecimal digits in lower case.")
     if len(name) > NAME_LENGTH or not name.isprintable():
         raise NotPossible(f"A name has at most {NAME_LENGTH} printable characters.")
     key = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
     created_at = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
-    issued = IssuedKey(hash_of(key), organization_id, name, created_at, expires_at)
+    issued = IssuedKey(hash_key(key), organization_id, name, created_at, expires_at)
     item: dict[str, Any] = {
         "key_hash": {"S": issued.key_hash},
         "organization_id": {"S": organization_id},

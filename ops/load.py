@@ -28,9 +28,9 @@ from botocore.exceptions import ClientError
 from pydantic_core import ValidationError
 
 from ops.rebuild import Progress
-from sessions.contract import session_of
-from sessions.counting import ORGANIZATION, ORGANIZATION_AGENT, SORT_KEY, strong_read
-from sessions.dynamodb import Item, is_transient
+from sessions.contract import ID_PATTERNS, read_session
+from sessions.dynamodb import batch_get, is_transient
+from sessions.schema import CREATED_AT_ID, ORGANIZATION_AGENT, ORGANIZATION_ID, Item, composed
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -65,7 +65,7 @@ PAUSE_MOST: Final = 5.0
 before the third, and so on up to the last figure: about 40 s of waiting in all. A table on demand that is
 new takes 4,000 write units a second, and twice its former peak only after minutes."""
 
-FIXED: Final = (ORGANIZATION, ORGANIZATION_AGENT, SORT_KEY)
+FIXED: Final = (ORGANIZATION_ID, ORGANIZATION_AGENT, CREATED_AT_ID)
 """The attributes that say where an entry is listed and counted, and never change."""
 
 BOM: Final = b"\xef\xbb\xbf"
@@ -237,7 +237,7 @@ class Writer:
         while keys:
             before = len(keys)
             try:
-                items, keys = strong_read(self._dynamodb, self._table, keys, ("id", *FIXED))
+                items, keys = batch_get(self._dynamodb, self._table, keys, ("id", *FIXED))
                 stored |= {item["id"]["S"]: item for item in items}
             except ClientError as error:
                 if not is_transient(error):
@@ -368,14 +368,18 @@ def item_of(entry: Any) -> Item:
     if not isinstance(entry, Mapping):
         raise Refused("not a JSON object")
     try:
-        session = session_of(entry, extra="forbid")
+        session = read_session(entry, extra="forbid")
     except ValidationError as error:
         raise Refused("; ".join(_complaint(dict(fault)) for fault in error.errors(include_url=False))) from None
+    for name, pattern in ID_PATTERNS.items():
+        value = session.get(name)
+        if value is not None and re.fullmatch(pattern, str(value)) is None:
+            raise Refused(f"{name}: String should match pattern {pattern!r}")
     if int(session["created_at"][:4]) not in YEARS:
         raise Refused(f"created_at: not within the years {YEARS[0]} to {YEARS[-1]}")
     fields = {name: value for name, value in session.items() if value is not None}
-    fields[ORGANIZATION_AGENT] = f"{session['organization_id']}#{session['agent_id']}"
-    fields[SORT_KEY] = f"{session['created_at']}#{session['id']}"
+    fields[ORGANIZATION_AGENT] = composed(session["organization_id"], session["agent_id"])
+    fields[CREATED_AT_ID] = composed(session["created_at"], session["id"])
     try:
         item = {name: _attribute(value, LEVELS) for name, value in fields.items()}
         size = item_bytes(item)

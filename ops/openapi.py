@@ -9,16 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic import TypeAdapter
 
-from sessions.contract import (
-    AGENT_ID_FILTER,
-    INT32_MAX,
-    LIMIT_DEFAULT,
-    LIMIT_MAX,
-    PARAMETERS,
-    SESSION,
-)
+from sessions.contract import AGENT_ID_FILTER, INT32_MAX, LIMIT_DEFAULT, LIMIT_MAX, PARAMETERS, Page, PageRequest
+from sessions.errors import ApiError
 
 FILE: Final = Path(__file__).resolve().parent.parent / "docs" / "openapi.json"
 
@@ -33,22 +27,17 @@ _SCHEMAS: Final[dict[str, dict[str, Any]]] = {
         "default": LIMIT_DEFAULT,
     },
 }
-_MEANINGS: Final = {
-    "agent_id": "Return the sessions of this agent alone.",
-    "offset": "Entries to skip, counted from the newest.",
-    "limit": "Entries to return at most.",
-}
 _EXAMPLES: Final = {"agent_id": "agent_01933b5a00007000800000000000001"}
 
 _HEADERS: Final[dict[str, dict[str, Any]]] = {
     "Link": {
-        "description": "The neighbouring pages (RFC 8288) as references that hold the query alone: `first` and `last` "
+        "description": "The neighbouring pages (RFC 8288) as references that hold only a query: `first` and `last` "
         "when there are entries, `prev` unless the offset is 0, `next` unless the page reaches the end.",
         "schema": {"type": "string"},
         "example": '<?offset=0&limit=20>; rel="first", <?offset=20&limit=20>; rel="next", '
         '<?offset=460&limit=20>; rel="last"',
     },
-    "X-Request-Id": {"description": "What to name when asking about this answer.", "schema": {"type": "string"}},
+    "X-Request-Id": {"description": "What to name when asking about this response.", "schema": {"type": "string"}},
     "Cache-Control": {"description": "Always `no-store`.", "schema": {"type": "string", "const": "no-store"}},
     "Retry-After": {
         "description": "Seconds to wait before another try.",
@@ -58,57 +47,26 @@ _HEADERS: Final[dict[str, dict[str, Any]]] = {
 }
 _ALWAYS: Final = ("X-Request-Id", "Cache-Control")
 
-_ERRORS: Final[dict[str, tuple[str, dict[str, str], tuple[str, ...]]]] = {
-    "400": (
-        "A query parameter is unknown, repeated, malformed or out of range.",
-        {"invalid_parameter": f"limit must be {PARAMETERS['limit']}."},
-        (),
-    ),
-    "401": (
-        "No key, or one that is malformed, unknown, expired or revoked.",
-        {"unauthorized": "The API key is missing, unknown, expired or revoked."},
-        (),
-    ),
-    "403": (
-        "The header `X-Org-Id` names another organization than the key's.",
-        {"forbidden": "X-Org-Id names an organization that this API key does not belong to."},
-        (),
-    ),
-    "404": (
-        "Another path.",
-        {"not_found": "There is nothing here; the list of sessions is at /v1/sessions."},
-        (),
-    ),
-    "405": (
-        "Another method on this path.",
-        {"method_not_allowed": "/v1/sessions answers to GET alone."},
-        ("Allow",),
-    ),
-    "429": (
-        "Too many requests.",
-        {"rate_limited": "Too many requests; try again shortly."},
-        ("Retry-After",),
-    ),
-    "4XX": (
-        "Any other refusal of the gateway, such as 413 and 415.",
-        {"bad_request": "The request was refused."},
-        (),
-    ),
-    "500": (
-        "A fault of the service, or a page that is too large to be answered.",
-        {
-            "internal_error": "Internal server error",
-            "page_too_large": "The page would exceed the largest possible answer (6 MB); ask again with a lower limit.",
-        },
-        (),
-    ),
-    "503": (
-        "The service is throttled, slow or cannot be reached.",
-        {"unavailable": "The service is busy or cannot be reached; try again shortly."},
-        ("Retry-After",),
-    ),
+_WHEN: Final = {
+    "400": "A query parameter is unknown, repeated, malformed or out of range.",
+    "401": "No key, or one that is malformed, unknown, expired or revoked.",
+    "403": "The header `X-Org-Id` names another organization than the key's.",
+    "404": "Another path.",
+    "405": "Another method on this path.",
+    "429": "Too many requests.",
+    "4XX": "Any other refusal of the gateway, such as 413 and 415.",
+    "500": "A fault of the service, or a page that is too large for a response.",
+    "503": "The service is throttled, slow or cannot be reached.",
 }
-"""Status: when, each code with a message, and headers of its own."""
+
+_GATEWAY: Final[dict[str, tuple[dict[str, str], tuple[str, ...]]]] = {
+    "429": ({"rate_limited": "Too many requests; try again shortly."}, ("Retry-After",)),
+    "4XX": ({"bad_request": "The request was refused."}, ()),
+}
+"""Errors that no function makes: each code with its message in `template.yaml`, and headers of their own."""
+
+_MORE_SPECIFIC: Final = {"invalid_parameter": f"limit must be {PARAMETERS['limit']}."}
+"""What callers see in the place of a class's general message."""
 
 
 def document() -> dict[str, Any]:
@@ -134,7 +92,7 @@ def document() -> dict[str, Any]:
                     "one page. A parameter that is empty or `null` counts as not given; one that does not exist here, "
                     "or is given twice, is refused.",
                     "parameters": [_parameter(name) for name in PARAMETERS],
-                    "responses": {"200": _page_response()} | {status: _error_response(status) for status in _ERRORS},
+                    "responses": {"200": _page_response()} | {status: _error_response(status) for status in _WHEN},
                 }
             }
         },
@@ -163,7 +121,7 @@ def _parameter(name: str) -> dict[str, Any]:
         "name": name,
         "in": "query",
         "required": False,
-        "description": f"{_MEANINGS[name]} Accepted: {PARAMETERS[name]}.",
+        "description": f"{PageRequest.model_fields[name].description} Accepted: {PARAMETERS[name]}.",
         "schema": _SCHEMAS[name],
     }
     return parameter | ({"example": _EXAMPLES[name]} if name in _EXAMPLES else {})
@@ -178,9 +136,9 @@ def _page_response() -> dict[str, Any]:
 
 
 def _error_response(status: str) -> dict[str, Any]:
-    when, messages, headers = _ERRORS[status]
+    messages, headers = _errors(status)
     return {
-        "description": when,
+        "description": _WHEN[status],
         "headers": _headers(*headers, *_ALWAYS),
         "content": {
             "application/json": {
@@ -193,35 +151,32 @@ def _error_response(status: str) -> dict[str, Any]:
     }
 
 
+def _errors(status: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The codes of a status with a message each, and its own headers."""
+    if status in _GATEWAY:
+        return _GATEWAY[status]
+    classes = [each for each in ApiError.__subclasses__() if str(each.status) == status]
+    messages = {
+        each.code: _MORE_SPECIFIC.get(each.code, each.message) for each in sorted(classes, key=lambda each: each.code)
+    }
+    return messages, tuple(name for each in classes for name in each.headers)
+
+
 def _headers(*names: str) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _schemas() -> dict[str, Any]:
-    """The bodies of answers, with the fields required that the published contract requires."""
-    generated = _simplified(GenerateJsonSchema(ref_template="#/components/schemas/{model}").generate(SESSION))
-    parts = generated.pop("$defs", {})
+    """The bodies of responses, with the fields required that the published contract requires."""
+    page = _simplified(TypeAdapter(Page).json_schema(ref_template="#/components/schemas/{model}"))
+    parts = page.pop("$defs")
+    parts["Session"]["description"] += " Where one without a value is not required, it is null or an empty array."
     return {
-        "Page": {
-            "type": "object",
-            "description": "Some entries of the list, newest first, and how many there are in all.",
-            "properties": {
-                "data": {"type": "array", "items": {"$ref": "#/components/schemas/Session"}},
-                "total": _whole("How many entries match, across all pages."),
-                "offset": _whole("How many entries were skipped."),
-                "limit": _whole("How many entries were returned at most."),
-            },
-            "required": ["data", "total", "offset", "limit"],
-        },
-        "Session": {
-            "description": "One conversation with one agent. Every field is in every answer, those that are not "
-            "required as null or as an empty array when they have no value."
-        }
-        | generated,
-        **parts,
+        "Page": page,
+        **{name: parts[name] for name in ("Session", *parts)},
         "Error": {
             "type": "object",
-            "description": "The body of every answer that is not 200.",
+            "description": "The body of every response that is not 200.",
             "properties": {
                 "error": {
                     "type": "object",
@@ -235,12 +190,8 @@ def _schemas() -> dict[str, Any]:
     }
 
 
-def _whole(description: str) -> dict[str, Any]:
-    return {"type": "integer", "format": "int32", "minimum": 0, "maximum": INT32_MAX, "description": description}
-
-
 def _codes() -> list[str]:
-    return list(dict.fromkeys(code for _, messages, _ in _ERRORS.values() for code in messages))
+    return [code for status in _WHEN for code in _errors(status)[0]]
 
 
 def _simplified(schema: Any) -> Any:

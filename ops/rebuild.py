@@ -15,29 +15,26 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from sessions.counting import (
-    KEYS,
-    MARKER_BUCKET,
-    MARKER_PREFIX,
-    ORGANIZATION,
+from sessions.counting.transactions import TRIES, CountWriter, backoff
+from sessions.counting.transitions import Marker, as_observed
+from sessions.dynamodb import BATCH_GET_KEYS, batch_get, is_transient
+from sessions.schema import (
+    BUCKET,
+    CREATED_AT_ID,
+    ID,
     ORGANIZATION_AGENT,
-    SORT_KEY,
-    TRIES,
-    Counting,
-    Keys,
-    Marker,
-    as_it_is,
-    keys_of,
-    pause,
-    session_of,
-    strong_read,
+    ORGANIZATION_ID,
+    SCOPE,
+    IndexKeys,
+    Item,
+    index_keys,
+    marked_session,
 )
-from sessions.dynamodb import Item, is_transient
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-SESSION_KEYS: Final = ("id", ORGANIZATION, ORGANIZATION_AGENT, SORT_KEY)
+SESSION_KEYS: Final = (ID, ORGANIZATION_ID, ORGANIZATION_AGENT, CREATED_AT_ID)
 """The attributes that say where a session is counted."""
 
 RATE: Final = 500.0
@@ -120,7 +117,7 @@ class Settler:
     ) -> None:
         self._dynamodb = dynamodb
         self._sessions_table = sessions_table
-        self._counting = Counting(dynamodb, counts_table, sleep)
+        self._counts = CountWriter(dynamodb, counts_table, sleep)
         self._sleep = sleep
 
     def look(self, session_ids: Sequence[str]) -> dict[str, Marker]:
@@ -130,17 +127,17 @@ class Settler:
             Unreadable: DynamoDB kept throttling; any other fault is raised as it is.
         """
         seen: dict[str, Marker] = {}
-        for start in range(0, len(session_ids), KEYS):
-            keys: list[Item] = [{"id": {"S": each}} for each in session_ids[start : start + KEYS]]
+        for start in range(0, len(session_ids), BATCH_GET_KEYS):
+            keys: list[Item] = [{"id": {"S": each}} for each in session_ids[start : start + BATCH_GET_KEYS]]
             for tries in range(1, TRIES + 1):
                 items, unread = self._read(keys)
                 missed = {key["id"]["S"] for key in unread}
                 seen |= {key["id"]["S"]: None for key in keys if key["id"]["S"] not in missed}
-                seen |= {item["id"]["S"]: keys_of(item["id"]["S"], item) for item in items}
+                seen |= {item["id"]["S"]: index_keys(item["id"]["S"], item) for item in items}
                 keys = unread
                 if not keys:
                     break
-                self._sleep(pause(tries))
+                self._sleep(backoff(tries))
             else:
                 raise Unreadable(f"{len(keys)} sessions could not be read.")
         return seen
@@ -151,13 +148,13 @@ class Settler:
         waiting = dict(seen)
         moved: set[str] = set()
         while waiting:
-            outcome = self._counting.count({each: as_it_is(keys) for each, keys in waiting.items()})
+            outcome = self._counts.apply({each: as_observed(keys) for each, keys in waiting.items()})
             report += Report(transactions=outcome.transactions, retries=outcome.retries, failed=outcome.failed)
-            for move in outcome.moved.values():
+            for move in outcome.updated.values():
                 report.added += move.before is None
                 report.removed += move.after is None
                 report.moved += move.before is not None and move.after is not None
-            moved |= outcome.moved.keys()
+            moved |= outcome.updated.keys()
             written = [each for each in waiting if each in outcome.attempted and each not in outcome.failed]
             now = self.look(written)
             waiting = {each: keys for each, keys in now.items() if keys != waiting[each]}
@@ -166,7 +163,7 @@ class Settler:
 
     def _read(self, keys: list[Item]) -> tuple[list[Item], list[Item]]:
         try:
-            return strong_read(self._dynamodb, self._sessions_table, keys, SESSION_KEYS)
+            return batch_get(self._dynamodb, self._sessions_table, keys, SESSION_KEYS)
         except Exception as error:
             if is_transient(error):
                 return [], keys
@@ -217,10 +214,10 @@ def rebuild(
             progress("counting sessions", done, len(seen))
 
     def work(organization: list[tuple[str, Marker]]) -> None:
-        for start in range(0, len(organization), KEYS):
+        for start in range(0, len(organization), BATCH_GET_KEYS):
             if stopped.is_set():
                 return
-            settle(dict(organization[start : start + KEYS]))
+            settle(dict(organization[start : start + BATCH_GET_KEYS]))
 
     with ThreadPoolExecutor(workers) as pool:
         pending = [pool.submit(work, organization) for organization in organizations]
@@ -234,8 +231,8 @@ def rebuild(
     looked_at = 0
     for markers in _markers(dynamodb, counts_table):
         orphans = [session_id for session_id in markers if session_id not in seen]
-        for start in range(0, len(orphans), KEYS):
-            batch = orphans[start : start + KEYS]
+        for start in range(0, len(orphans), BATCH_GET_KEYS):
+            batch = orphans[start : start + BATCH_GET_KEYS]
             pace.wait(len(batch))
             report += settler.settle(settler.look(batch))
         looked_at += len(markers)
@@ -259,19 +256,19 @@ def empty(
         StillCounting: the table has rows again.
     """
     deleted = 0
-    for page in scan(dynamodb, counts_table, ("scope", "bucket")):
+    for page in scan(dynamodb, counts_table, (SCOPE, BUCKET)):
         for start in range(0, len(page), DELETES):
             requests: list[Any] = [{"DeleteRequest": {"Key": key}} for key in page[start : start + DELETES]]
             for tries in range(1, TRIES + 1):
                 requests = _left_of(dynamodb, counts_table, requests)
                 if not requests:
                     break
-                sleep(pause(tries))
+                sleep(backoff(tries))
             else:
                 raise Unreadable(f"{len(requests)} rows could not be deleted.")
         deleted += len(page)
         progress("emptying the counts", deleted, None)
-    if any(page for page in scan(dynamodb, counts_table, ("scope", "bucket"))):
+    if any(page for page in scan(dynamodb, counts_table, (SCOPE, BUCKET))):
         raise StillCounting(
             "The counts table was written to while it was emptied. Turn the event source mapping off, wait a minute "
             "for its last batch, and run this again."
@@ -300,10 +297,10 @@ def _sessions_by_organization(
     for page in scan(dynamodb, sessions_table, SESSION_KEYS):
         for item in page:
             session_id = item["id"]["S"]
-            keys = keys_of(session_id, item)
+            keys = index_keys(session_id, item)
             if keys is not None:
                 scopes = (value and texts.setdefault(value, value) for value in keys[:2])
-                keys = Keys(next(scopes), next(scopes), keys.created_at_id)
+                keys = IndexKeys(next(scopes), next(scopes), keys.created_at_id)
             organizations[_organization_of(keys)].append((session_id, keys))
             seen.add(session_id)
         progress("reading sessions", len(seen), None)
@@ -320,24 +317,16 @@ def _organization_of(keys: Marker) -> str:
 
 def _markers(dynamodb: DynamoDBClient, counts_table: str) -> Iterator[list[str]]:
     """The ids of the sessions that have a marker, a cursor page at a time."""
-    for page in scan(dynamodb, counts_table, ("scope", "bucket")):
-        yield [session_of(row["scope"]["S"]) for row in page if is_marker(row)]
+    for page in scan(dynamodb, counts_table, (SCOPE, BUCKET)):
+        yield [found for found in map(marked_session, page) if found is not None]
 
 
-def is_marker(row: Item) -> bool:
-    """Whether a row of the counts table is a marker; all others are counters."""
-    return row["bucket"]["S"] == MARKER_BUCKET and str(row["scope"]["S"]).startswith(MARKER_PREFIX)
-
-
-def scan(dynamodb: DynamoDBClient, table: str, attributes: Iterable[str]) -> Iterator[list[Item]]:
-    """Every item of a table as it is now, by cursor page."""
+def scan(dynamodb: DynamoDBClient, table: str, attributes: Iterable[str] = ()) -> Iterator[list[Item]]:
+    """Every item of a table as it is now, by cursor page; all attributes unless some are named."""
     names = {f"#{name}": name for name in attributes}
-    parameters: dict[str, Any] = {
-        "TableName": table,
-        "ConsistentRead": True,
-        "ProjectionExpression": ", ".join(names),
-        "ExpressionAttributeNames": names,
-    }
+    parameters: dict[str, Any] = {"TableName": table, "ConsistentRead": True}
+    if names:
+        parameters |= {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
     while True:
         page: Any = dynamodb.scan(**parameters)
         yield page["Items"]

@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, urlencode
 import urllib3
 from urllib3.exceptions import HTTPError, LocationValueError
 
-from sessions.contract import INT32_MAX, LIMIT_DEFAULT, LIMIT_MAX, PARAMETERS, SESSION, Page, session_of
-from sessions.http import PATH
+from sessions.contract import INT32_MAX, LIMIT_DEFAULT, LIMIT_MAX, PARAMETERS, Page, Session, read_session
+from sessions.responses import PATH
 
 CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 30.0
@@ -89,12 +89,12 @@ class Answer(NamedTuple):
         self.expect(is_true=self.status == 200, otherwise=f"status {self.status} and not 200: {self.body}")
         self._expect_headers()
         body = self.body
-        fields = set(Page._fields)
+        fields = set(Page.__annotations__)
         self.expect(is_true=isinstance(body, dict) and set(body) == fields, otherwise=f"fields other than {fields}")
         for entry in body["data"]:
-            missing = set(SESSION["fields"]) - set(entry)
+            missing = set(Session.__annotations__) - set(entry)
             self.expect(is_true=not missing, otherwise=f"{entry.get('id')} has no {', '.join(sorted(missing))}")
-            session_of(entry, extra="forbid")
+            read_session(entry, extra="forbid")
         keys = [(entry["created_at"], entry["id"]) for entry in body["data"]]
         self.expect(is_true=keys == sorted(keys, reverse=True), otherwise="entries are not newest first")
         self.expect(is_true=len(set(keys)) == len(keys), otherwise="an entry is there twice")

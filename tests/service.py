@@ -19,6 +19,8 @@ import pytest
 
 from ops.load import item_of
 from ops.local.template import Template
+from sessions import dynamodb
+from sessions.pages.page import Limits, Pages
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = Template.read(ROOT / "template.yaml")
@@ -29,7 +31,20 @@ AGENT = "agent_" + "1" * 32
 OTHER_AGENT = "agent_" + "2" * 31
 
 
-class Answer(NamedTuple):
+class Context(NamedTuple):
+    """What Lambda passes to a handler, as far as Powertools looks."""
+
+    function_name: str = "function"
+    function_version: str = "1"
+    memory_limit_in_mb: int = 512
+    invoked_function_arn: str = "arn:aws:lambda:eu-west-1:123456789012:function:function"
+    aws_request_id: str = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
+
+
+CONTEXT = Context()
+
+
+class Response(NamedTuple):
     """What a client would see."""
 
     status: int
@@ -123,8 +138,8 @@ class Service:
         """Delivers the stream."""
         while self._records:
             batch, self._records = self._records[:100], self._records[100:]
-            answer = self.function("count_sessions").handler({"Records": batch}, None)
-            assert answer == {"batchItemFailures": []}
+            outcome = self.function("count_sessions").handler({"Records": batch}, CONTEXT)
+            assert outcome == {"batchItemFailures": []}
 
     def get(
         self,
@@ -133,13 +148,13 @@ class Service:
         organization: str | None = ORGANIZATION,
         context: dict[str, Any] | None = None,
         **changes: Any,
-    ) -> Answer:
-        """The answer of `list_sessions` to a caller whom the authorizer has let in."""
+    ) -> Response:
+        """The response of `list_sessions` to a caller whom the authorizer has let in."""
         made = event(query, **changes)
         made["requestContext"]["authorizer"] = ({"organization_id": organization} if organization else {}) | (
             context or {}
         )
-        return answer_of(self.function("list_sessions").handler(made, None))
+        return response_of(self.function("list_sessions").handler(made, CONTEXT))
 
     def function(self, name: str) -> Any:
         """The module of a function; one container serves all tests, as it serves many requests."""
@@ -157,6 +172,16 @@ class Service:
                     "dynamodb": {"Keys": {"id": session_id}, "SequenceNumber": sequence, **images},
                 }
             )
+
+
+def small_limits(monkeypatch: pytest.MonkeyPatch, client: Any = None, **limits: Any) -> None:
+    """Lets `list_sessions` change its ways at small numbers, so that small lists do what large ones do.
+
+    Args:
+        client: of DynamoDB, instead of its own.
+    """
+    pages = Pages(client or dynamodb.client(), "sessions", "counts", Limits(**limits))
+    monkeypatch.setattr(container("list_sessions"), "pages", pages)
 
 
 @cache
@@ -178,9 +203,9 @@ def load(name: str) -> ModuleType:
     return module
 
 
-def answer_of(proxy: dict[str, Any]) -> Answer:
-    """A Lambda proxy answer as the gateway would send it."""
+def response_of(proxy: dict[str, Any]) -> Response:
+    """A Lambda proxy response as the gateway would send it."""
     headers = {name: ", ".join(values) for name, values in proxy["multiValueHeaders"].items()}
     assert proxy["isBase64Encoded"] is False
     json.dumps(proxy)
-    return Answer(proxy["statusCode"], headers, proxy["body"])
+    return Response(proxy["statusCode"], headers, proxy["body"])

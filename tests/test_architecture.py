@@ -10,14 +10,22 @@ PACKAGE = ROOT / "layers" / "sessions" / "python" / "sessions"
 
 # From the ground up: a module may import those of the floors below its own.
 FLOORS = [
-    {"errors", "buckets"},
-    {"settings", "contract", "wire"},
-    {"dynamodb"},
-    {"keys", "counts", "table", "counting"},
-    {"identity", "paging"},
-    {"http", "observability"},
+    {"errors", "schema", "response_checks", "response_parser", "unused_imports"},
+    {"settings", "contract", "items", "histograms"},
+    {"dynamodb", "observability"},
+    {"api_keys", "responses", "pages.index", "pages.counts", "pages.locate", "counting.transitions"},
+    {"pages.page", "counting.transactions"},
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
+
+# What each third-party package is for: the only modules that may import it.
+USERS = {
+    "boto3": {"dynamodb"},
+    "botocore": {"dynamodb", "response_checks", "response_parser"},
+    "aws_lambda_powertools": {"observability", "responses"},
+    "pydantic": {"contract", "pages.page"},
+    "pydantic_core": {"observability", "responses", "response_parser"},
+}
 
 
 def imports(path: Path) -> set[str]:
@@ -36,23 +44,31 @@ def imports(path: Path) -> set[str]:
 
 
 def own(names: set[str]) -> set[str]:
-    return {name.split(".")[1] for name in names if name.startswith("sessions.")} & set(FLOOR)
+    """The modules of the shared package among these names."""
+    return {name.removeprefix("sessions.") for name in names} & set(FLOOR)
 
 
-MODULES = sorted(path for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.stem != "__init__")
+
+
+def test_every_module_of_the_shared_package_has_a_floor() -> None:
+    assert {name_of(path) for path in MODULES} <= set(FLOOR)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_module_of_the_shared_package_uses_only_what_stands_below_it(path: Path) -> None:
-    above = {name for name in own(imports(path)) if FLOOR[name] >= FLOOR[path.stem]}
+    above = {name for name in own(imports(path)) if FLOOR[name] >= FLOOR[name_of(path)]}
     assert above == set()
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
-def test_storage_knows_nothing_of_http_and_models_nothing_of_aws(path: Path) -> None:
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_third_party_package_is_used_only_where_it_belongs(path: Path) -> None:
     roots = {name.split(".")[0] for name in imports(path)}
-    assert "boto3" not in roots
-    assert "botocore" not in roots or path.stem in {"dynamodb", "counting", "wire"}
+    assert {package for package in USERS if package in roots and name_of(path) not in USERS[package]} == set()
     assert "ops" not in roots
 
 
@@ -62,6 +78,22 @@ def test_a_handler_reaches_no_client_library_and_no_environment_by_itself(name: 
     roots = {module.split(".")[0] for module in imports(path)}
     assert roots.isdisjoint({"boto3", "botocore", "os", "ops"})
     assert not any(isinstance(node, ast.Try) for node in ast.walk(ast.parse(path.read_text())))
+
+
+ATTRIBUTES = {"organization_agent", "created_at_id", "key_hash", "scope", "bucket", "by_organization", "session#"}
+"""Names that stand in the data model alone; those that are fields of the contract, too, stand there as well."""
+
+
+@pytest.mark.parametrize("path", [each for each in MODULES if name_of(each) != "schema"], ids=name_of)
+def test_an_attribute_is_spelt_in_the_schema_alone(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    assert strings & ATTRIBUTES == set()
+
+
+def test_the_operators_toolkit_does_not_use_the_local_wing() -> None:
+    users = [path.name for path in (ROOT / "ops").glob("*.py") if any("ops.local" in name for name in imports(path))]
+    assert users == []
 
 
 def test_every_file_opens_with_a_sentence_of_purpose() -> None:

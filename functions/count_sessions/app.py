@@ -1,40 +1,53 @@
-"""Keeps the counts from the stream of the sessions table: records in, the first one to deliver again out."""
+"""Keeps the counts from the stream of the sessions table: records in, the first one to deliver again out.
+
+Powertools' batch processor hands over one record at a time; here sessions are counted together, many to a transaction.
+"""
 
 from typing import Any
 
+from aws_lambda_powertools.utilities.data_classes import DynamoDBStreamEvent
+
 from sessions import dynamodb, settings
-from sessions.counting import Counting, after, changes_of
-from sessions.observability import write
+from sessions.counting.transactions import TIME_LIMIT, CountWriter
+from sessions.counting.transitions import after_changes, stream_changes
+from sessions.observability import Observability
 
 environment = settings.read(settings.CountSettings)
-counting = Counting(dynamodb.client(), environment.counts_table)
+counts = CountWriter(dynamodb.client(), environment.counts_table, time_limit=dynamodb.TimeLimit(TIME_LIMIT))
+observability = Observability()
 
 
-def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Names the first record of the first session that could not be counted, or none.
+@observability.instrument
+def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
+    """Names the first record that could not be counted, or none.
 
-    Lambda delivers everything from that record on again, which changes nothing for the sessions that
-    were counted, and after the retries of `template.yaml` sends a pointer to it to the failure queue.
+    Lambda delivers everything from that record on again, which changes nothing for the sessions that were counted, and
+    after the retries of `template.yaml` sends a pointer to it to the failure queue.
     """
-    changes = changes_of(event["Records"])
-    outcome = counting.count({session_id: after(each) for session_id, each in changes.items()})
-    failed = [session_id for session_id in changes if session_id in outcome.failed]
-    uncounted = [session_id for session_id, each in changes.items() if each[-1].inserted and each[-1].keys is None]
-    write(
-        "count_sessions",
-        "ERROR" if failed else "WARNING" if uncounted else "INFO",
-        "not all counted" if failed else "counted",
+    changes = stream_changes(DynamoDBStreamEvent(event).records)
+    outcome = counts.apply({session_id: after_changes(each) for session_id, each in changes.by_session.items()})
+    failed = {
+        changes.by_session[each][0].sequence_number: each for each in changes.by_session if each in outcome.failed
+    }
+    failed |= changes.without_image
+    # Their writer left out the keys of the indexes.
+    uncounted = [each for each, found in changes.by_session.items() if found[-1].inserted and found[-1].keys is None]
+    observability.write(
+        "error" if failed or changes.invalid else "warning" if uncounted else "info",
+        "not all counted" if failed or changes.invalid else "counted",
         {
-            "request_id": getattr(context, "aws_request_id", None),
             "records": len(event["Records"]),
-            "failed_sessions": outcome.failed,
-            "uncounted": uncounted,  # their writer left out the keys of the indexes
+            "failed_sessions": outcome.failed
+            | dict.fromkeys(changes.without_image.values(), "the record has no image"),
+            "invalid_records": changes.invalid,
+            "uncounted": uncounted,
         },
         {
-            "SessionsCounted": len(changes) - len(failed),
+            "SessionsCounted": len(changes.by_session) - len(outcome.failed),
             "Transactions": outcome.transactions,
             "Retries": outcome.retries,
-            "FailedRecords": sum(len(changes[session_id]) for session_id in failed),
+            "FailedRecords": sum(len(changes.by_session[each]) for each in outcome.failed) + len(changes.without_image),
+            "InvalidRecords": len(changes.invalid),
         },
     )
-    return {"batchItemFailures": [{"itemIdentifier": changes[failed[0]][0].sequence_number}] if failed else []}
+    return {"batchItemFailures": [{"itemIdentifier": number} for number in sorted(failed, key=int)[:1]]}

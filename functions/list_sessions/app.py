@@ -1,37 +1,67 @@
 """`GET /v1/sessions`: an API Gateway event in, a page of sessions out."""
 
-import gc
-
-gc.disable()  # nothing that imports make is garbage, and looking for it takes a twelfth of a cold start
-
 from typing import Any
 
-from pydantic_core import from_json
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
 
-from sessions import dynamodb, http, settings
+from sessions import dynamodb, responses, settings
+from sessions.api_keys import caller_organization, header_values
 from sessions.contract import page_request
-from sessions.identity import organization_of
-from sessions.observability import RequestLog
-from sessions.paging import Pages
+from sessions.errors import ApiError, InternalError, MethodNotAllowed, NotFound
+from sessions.observability import Observability, RequestLog
+from sessions.pages.page import Pages
 
 environment = settings.read(settings.ListSettings)
-pages = Pages(dynamodb.client(from_json), environment.sessions_table, environment.counts_table)
-origins = http.Origins(environment.cors_origins)
-log = RequestLog()
-gc.enable()
+pages = Pages(dynamodb.client(), environment.sessions_table, environment.counts_table)
+observability = Observability()
+cors = responses.cors_config(environment.cors_origins)
+app = APIGatewayRestResolver(cors=cors)
 
 
-def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """The answer to a REST proxy event, whatever happens."""
-    log.begin(http.request_id(event))
-    return http.respond(event, origins, get=list_sessions, refused=log.refused)
-
-
-def list_sessions(event: http.Event) -> http.Answer:
+@app.get(responses.PATH)
+def list_sessions() -> Response[str]:
     """200 with the page that the caller asks for; every refusal is an exception."""
-    organization_id = organization_of(event)
-    request = page_request(http.query_of(event))
-    listed = pages.page(organization_id, request)
-    answer = http.page_answer(listed.page, request)
-    log.listed(organization_id, request, listed)
-    return answer
+    event = app.current_event
+    authorizer = event.request_context.authorizer.get_context()
+    organization_id = caller_organization(authorizer, header_values(event, "X-Org-Id"))
+    request = page_request(event.resolved_query_string_parameters)
+    result = pages.page(organization_id, request)
+    response = responses.page_response(result.page, request)
+    app.context["log"].listed(organization_id, request, result)
+    return response
+
+
+@app.not_found
+def other_method(_: Exception) -> Response[str]:
+    """405, whoever calls."""
+    return refuse(MethodNotAllowed())
+
+
+def refuse(error: Exception) -> Response[str]:
+    """The response to a request that ended in an exception; of our own faults it says nothing."""
+    app.context["log"].refused(error)
+    return responses.error_response(error if isinstance(error, ApiError) else InternalError())
+
+
+app.exception_handler(Exception)(refuse)
+
+
+def known_path(router: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[str]:
+    """404 for another path, before the method is looked at: a preflight there is no exception."""
+    if router.current_event.path != responses.PATH:
+        raise NotFound
+    response: Response[str] = next_middleware(router)
+    return response
+
+
+app.use([known_path])
+
+
+@observability.instrument
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """The response to a REST proxy event, whatever happens."""
+    app.append_context(log=RequestLog(observability))
+    # The route that the gateway matched: with a custom domain, `path` may begin with a base path.
+    response = app.resolve({**event, "path": event["resource"]}, context)
+    return responses.with_common_headers(response, event, varies=cors is not None)

@@ -116,14 +116,14 @@ class Memory:
                     self.tables[table].pop(key, None)
                 case "Update":
                     item = self.tables[table].setdefault(key, dict(action["Key"]))
-                    name, change = _addition(action)
-                    item[name] = {"N": str(int(item.get(name, {"N": "0"})["N"]) + change)}
+                    for name, change in _additions(action):
+                        item[name] = {"N": str(int(item.get(name, {"N": "0"})["N"]) + change)}
         return {}
 
     def _reason(self, kind: str, action: dict[str, Any], item: Item | None) -> str:
         if "ConditionExpression" in action and not _condition(action["ConditionExpression"], action)(item or {}):
             return "ConditionalCheckFailed"
-        if kind == "Update" and "N" not in (item or {}).get(_addition(action)[0], {"N": "0"}):
+        if kind == "Update" and any("N" not in (item or {}).get(name, {"N": "0"}) for name, _ in _additions(action)):
             return "ValidationError"
         return "None"
 
@@ -145,11 +145,11 @@ def _projected(item: Item, request: dict[str, Any]) -> Item:
     return {name: item[name] for name in wanted if name in item}
 
 
-def _addition(action: dict[str, Any]) -> tuple[str, int]:
-    match = re.fullmatch(r"ADD (#\w+) (:\w+)", action["UpdateExpression"])
-    assert match is not None
-    number = action["ExpressionAttributeValues"][match[2]]["N"]
-    return action["ExpressionAttributeNames"][match[1]], int(number)
+def _additions(action: dict[str, Any]) -> list[tuple[str, int]]:
+    """What an update adds to each attribute."""
+    added = action["UpdateExpression"].removeprefix("ADD ").split(", ")
+    names, values = action["ExpressionAttributeNames"], action["ExpressionAttributeValues"]
+    return [(names[name], int(values[value]["N"])) for name, value in (each.split(" ") for each in added)]
 
 
 _TERMS: list[tuple[str, Callable[[str | None, str, str], bool]]] = [

@@ -8,7 +8,10 @@ from typing import Any
 
 from tests.service import Service
 
-Counters = dict[tuple[str, str], int]
+Row = tuple[str, str, str]
+"""Scope, bucket and bin."""
+
+Numbers = dict[Row, int]
 
 
 def rows(service: Service) -> list[dict[str, Any]]:
@@ -17,12 +20,18 @@ def rows(service: Service) -> list[dict[str, Any]]:
     return [row for page in pages for row in page["Items"]]
 
 
-def counters(service: Service) -> Counters:
-    """Every counter that is not zero."""
+def numbers(service: Service) -> Numbers:
+    """The number of every bin that is not zero."""
+    return numbers_of(rows(service))
+
+
+def numbers_of(items: Iterable[dict[str, Any]]) -> Numbers:
+    """The number of every bin in these rows that is not zero; markers have none."""
     found = {
-        (row["scope"]["S"], row["bucket"]["S"]): int(row["count"]["N"])
-        for row in rows(service)
-        if row["bucket"]["S"] != "S"
+        (row["scope"]["S"], row["bucket"]["S"], name): int(value["N"])
+        for row in items
+        for name, value in row.items()
+        if row["bucket"]["S"] != "S" and name not in ("scope", "bucket")
     }
     return {key: number for key, number in found.items() if number}
 
@@ -32,11 +41,14 @@ def markers(service: Service) -> set[str]:
     return {row["scope"]["S"].removeprefix("session#") for row in rows(service) if row["bucket"]["S"] == "S"}
 
 
-def expected(sessions: Iterable[dict[str, Any]]) -> Counters:
-    """The counters that these sessions must have."""
-    counted: Counter[tuple[str, str]] = Counter()
+def expected(sessions: Iterable[dict[str, Any]]) -> Numbers:
+    """The numbers that these sessions must have, in other words than the code's."""
+    counted: Counter[Row] = Counter()
     for entry in sessions:
         organization, time = entry["organization_id"], entry["created_at"]
+        five_seconds = f"{time[15]}:{int(time[17:19]) // 5 * 5:02}"
         for scope in (organization, f"{organization}#{entry['agent_id']}"):
-            counted.update([(scope, "M" + time[:7]), (scope, "H" + time[:13]), (scope, "N" + time[:16])])
+            counted[scope, "M" + time[:7], time[8:10]] += 1
+            counted[scope, "D" + time[:10], time[11:13] + time[14]] += 1
+            counted[scope, "T" + time[:15], five_seconds] += 1
     return dict(counted)

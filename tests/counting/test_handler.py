@@ -1,9 +1,10 @@
-"""Stream records in, counters out, through the real handler."""
+"""Stream records in, count rows out, through the real handler."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from ops.load import item_of
-from sessions.counting import PAUSE_MOST, TRIES
+from sessions.counting.transactions import PAUSE_MOST, TRIES, CountWriter, Limits
+from sessions.dynamodb import client
 from tests.conftest import Lines
-from tests.counting.rows import counters, expected, markers
-from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, session
+from tests.counting.rows import expected, markers, numbers
+from tests.service import AGENT, CONTEXT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, TEMPLATE, Service, session
 
 Reasons = Callable[[list[dict[str, Any]]], list[str]]
 
@@ -34,16 +36,16 @@ def record(kind: str, entry: dict[str, Any], sequence: int, **images: Any) -> di
 
 def deliver(service: Service, *records: dict[str, Any]) -> list[str]:
     """What the handler reports as failed."""
-    context = SimpleNamespace(aws_request_id="request-1")
-    answer = service.function("count_sessions").handler({"Records": list(records)}, context)
-    assert answer.keys() == {"batchItemFailures"}
-    return [each["itemIdentifier"] for each in answer["batchItemFailures"]]
+    outcome = service.function("count_sessions").handler({"Records": list(records)}, CONTEXT)
+    assert outcome.keys() == {"batchItemFailures"}
+    return [each["itemIdentifier"] for each in outcome["batchItemFailures"]]
 
 
 class Boundary:
     """Where botocore would send a request: notes it, and answers in DynamoDB's place when told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, dynamodb: Any) -> None:
+        self.dynamodb = dynamodb
         self.transactions: list[list[dict[str, Any]]] = []
         """The actions of every transaction that was sent."""
         self.reads = 0
@@ -97,36 +99,33 @@ def of_session(*session_ids: str) -> Reasons:
 
 
 @pytest.fixture
-def boundary(service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[Boundary]:
-    noted = Boundary()
-    counting = service.function("count_sessions").counting
-    monkeypatch.setattr(counting, "_sleep", noted.pauses.append)
-    hooks = {"TransactWriteItems": noted.write, "BatchGetItem": noted.read}
-    events = counting._dynamodb.meta.events
-    for operation, hook in hooks.items():
-        events.register(f"before-call.dynamodb.{operation}", hook)
-    yield noted
-    for operation, hook in hooks.items():
-        events.unregister(f"before-call.dynamodb.{operation}", hook)
+def boundary(service: Service, monkeypatch: pytest.MonkeyPatch) -> Boundary:
+    dynamodb = client()
+    noted = Boundary(dynamodb)
+    dynamodb.meta.events.register("before-call.dynamodb.TransactWriteItems", noted.write)
+    dynamodb.meta.events.register("before-call.dynamodb.BatchGetItem", noted.read)
+    writer = CountWriter(dynamodb, "counts", noted.pauses.append)
+    monkeypatch.setattr(service.function("count_sessions"), "counts", writer)
+    return noted
 
 
 # ------------------------------------------------------------------------------------- what is counted
 
 
-def test_an_insert_counts_in_the_month_hour_and_minute_of_the_organization_and_the_agent(service: Service) -> None:
+def test_an_insert_counts_in_the_month_day_and_ten_minutes_of_the_organization_and_the_agent(service: Service) -> None:
     entry = session(1, created_at="2026-11-23T16:41:46.463925Z")
     assert deliver(service, insert(entry)) == []
-    assert counters(service) == {
-        (scope, bucket): 1
+    assert numbers(service) == {
+        (scope, bucket, name): 1
         for scope in (ORGANIZATION, f"{ORGANIZATION}#{AGENT}")
-        for bucket in ("M2026-11", "H2026-11-23T16", "N2026-11-23T16:41")
+        for bucket, name in (("M2026-11", "23"), ("D2026-11-23", "164"), ("T2026-11-23T16:4", "1:45"))
     }
 
 
 def test_a_batch_may_hold_records_of_many_organizations(service: Service) -> None:
     entries = [session(number, organization_id=f"org_{number:032x}") for number in range(40)]
     deliver(service, *(insert(entry, number) for number, entry in enumerate(entries)))
-    assert counters(service) == expected(entries)
+    assert numbers(service) == expected(entries)
 
 
 def test_put_delete_put_of_one_id_in_one_batch_ends_as_the_last_put_says(service: Service) -> None:
@@ -136,14 +135,14 @@ def test_put_delete_put_of_one_id_in_one_batch_ends_as_the_last_put_says(service
     )
     other = session(2)
     deliver(service, insert(first, 1), insert(other, 2), remove(first, 3), insert(last, 4))
-    assert counters(service) == expected([last, other])
+    assert numbers(service) == expected([last, other])
 
 
 def test_delete_put_delete_of_a_counted_session_in_one_batch_leaves_nothing(service: Service) -> None:
     first, last = session(1), session(1, agent_id=OTHER_AGENT)
     deliver(service, insert(first))
     deliver(service, remove(first, 2), insert(last, 3), remove(last, 4))
-    assert counters(service) == {}
+    assert numbers(service) == {}
     assert markers(service) == set()
 
 
@@ -151,14 +150,14 @@ def test_a_session_created_again_with_another_agent_at_the_same_time_is_moved(se
     first, last = session(1), session(1, agent_id=OTHER_AGENT)
     deliver(service, insert(first))
     deliver(service, remove(first, 2), insert(last, 3))
-    assert counters(service) == expected([last])
+    assert numbers(service) == expected([last])
 
 
 def test_a_record_that_is_repeated_counts_once(service: Service) -> None:
     kept, gone = session(1), session(2)
     deliver(service, *[insert(kept)] * 3, *[insert(gone)] * 2, *[remove(gone)] * 2)
     deliver(service, *[insert(kept)] * 2)
-    assert counters(service) == expected([kept])
+    assert numbers(service) == expected([kept])
 
 
 def test_batches_delivered_again_from_any_record_on_change_nothing(service: Service) -> None:
@@ -166,33 +165,33 @@ def test_batches_delivered_again_from_any_record_on_change_nothing(service: Serv
     history = [insert(session(1), 1), insert(session(2), 2), remove(session(1), 3), insert(again, 4)]
     for start in range(len(history)):
         deliver(service, *history[start:])
-        assert counters(service) == expected([again, session(2)])
+        assert numbers(service) == expected([again, session(2)])
 
 
 def test_a_time_to_live_deletion_is_a_removal(service: Service) -> None:
     deliver(service, insert(session(1)), insert(session(2)))
     expired = remove(session(1)) | {"userIdentity": {"type": "Service", "principalId": "dynamodb.amazonaws.com"}}
     deliver(service, expired)
-    assert counters(service) == expected([session(2)])
+    assert numbers(service) == expected([session(2)])
 
 
 def test_a_removal_with_other_keys_than_were_counted_changes_nothing(service: Service) -> None:
     first, last = session(1), session(1, agent_id=OTHER_AGENT)
     deliver(service, insert(first, 1), remove(first, 2), insert(last, 3))
     deliver(service, remove(first, 2))
-    assert counters(service) == expected([last])
+    assert numbers(service) == expected([last])
 
 
 def test_an_insert_moves_what_was_counted_when_the_removal_before_it_was_set_aside(service: Service) -> None:
     first, last = session(1), session(1, agent_id=OTHER_AGENT)
     deliver(service, insert(first, 1))
     deliver(service, insert(last, 3))
-    assert counters(service) == expected([last])
+    assert numbers(service) == expected([last])
 
 
 def test_a_removal_of_what_was_never_counted_changes_nothing(service: Service) -> None:
     deliver(service, remove(session(1)))
-    assert counters(service) == {}
+    assert numbers(service) == {}
 
 
 def test_changes_of_a_session_are_not_counted_and_cost_nothing(service: Service, boundary: Boundary) -> None:
@@ -212,7 +211,7 @@ def test_an_entry_is_counted_where_an_index_holds_it_and_a_warning_names_one_tha
         "organization_id": {f"{ORGANIZATION}#{AGENT}"},
         "created_at_id": set(),
     }[missing]
-    assert {scope for scope, _ in counters(service)} == scopes
+    assert {scope for scope, _, _ in numbers(service)} == scopes
     (line,) = lines()
     assert (line["level"], line["uncounted"]) == (("INFO", []) if scopes else ("WARNING", [session(1)["id"]]))
 
@@ -222,7 +221,7 @@ def test_an_id_too_long_for_a_marker_is_not_counted_and_takes_no_other_session_w
 ) -> None:
     item = item_of(session(1)) | {"id": {"S": "s" * 2045}}
     assert deliver(service, record("INSERT", {"id": "s" * 2045}, 1, NewImage=item), insert(session(2), 2)) == []
-    assert counters(service) == expected([session(2)])
+    assert numbers(service) == expected([session(2)])
 
 
 # ------------------------------------------------------------------------------------- what it costs
@@ -244,14 +243,14 @@ def test_25_sessions_of_one_organization_take_at_most_two_transactions(
     service: Service, boundary: Boundary, entries: list[dict[str, Any]]
 ) -> None:
     deliver(service, *(insert(entry) for entry in entries))
-    assert counters(service) == expected(entries)
+    assert numbers(service) == expected(entries)
     assert 1 <= len(boundary.transactions) <= 2
 
 
 def test_no_transaction_has_more_than_100_actions_or_two_on_one_row(service: Service, boundary: Boundary) -> None:
     entries = [session(number, organization_id=f"org_{number % 20:032x}") for number in range(60)]
     deliver(service, *(insert(entry) for entry in entries))
-    assert counters(service) == expected(entries)
+    assert numbers(service) == expected(entries)
     for actions in boundary.transactions:
         targets = [
             json.dumps(next(iter(action.values()))["Key" if "Update" in action else "Item"]) for action in actions
@@ -275,8 +274,8 @@ def test_a_transaction_that_was_cancelled_in_passing_is_tried_again_after_a_paus
 ) -> None:
     boundary.cancel = times(4, "None", reason)
     assert deliver(service, insert(session(1)), insert(session(2))) == []
-    assert counters(service) == expected([session(1), session(2)])
-    assert [line["Retries"] for line in lines()] == [4]
+    assert numbers(service) == expected([session(1), session(2)])
+    assert [line["Retries"] for line in lines()] == [[4]]
     assert len(boundary.pauses) == 4
     assert all(0 <= pause <= PAUSE_MOST for pause in boundary.pauses)
     assert len(set(boundary.pauses)) > 1, "without jitter, all who collided collide again"
@@ -285,12 +284,11 @@ def test_a_transaction_that_was_cancelled_in_passing_is_tried_again_after_a_paus
 def test_markers_that_could_not_be_read_are_read_again(service: Service, boundary: Boundary) -> None:
     boundary.throttled_reads, boundary.unprocessed_reads = 2, 2  # botocore tries the throttled ones twice
     assert deliver(service, insert(session(1)), insert(session(2))) == []
-    assert counters(service) == expected([session(1), session(2)])
+    assert numbers(service) == expected([session(1), session(2)])
 
 
 def test_a_transaction_whose_answer_was_lost_counts_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    counting = service.function("count_sessions").counting
-    dynamodb = counting._dynamodb
+    dynamodb = client()
 
     class Losing:
         lost = 0
@@ -305,13 +303,13 @@ def test_a_transaction_whose_answer_was_lost_counts_once(service: Service, monke
                 raise ReadTimeoutError(endpoint_url="")
             return answer
 
-    monkeypatch.setattr(counting, "_dynamodb", Losing())
-    monkeypatch.setattr(counting, "_sleep", lambda _: None)
+    losing: Any = Losing()
+    monkeypatch.setattr(service.function("count_sessions"), "counts", CountWriter(losing, "counts", lambda _: None))
     assert deliver(service, insert(session(1))) == []
-    assert counters(service) == expected([session(1)])
+    assert numbers(service) == expected([session(1)])
 
 
-def test_throttling_without_end_gives_the_first_record_back_and_the_next_delivery_counts_it(
+def test_throttling_throughout_gives_the_first_record_back_and_the_next_delivery_counts_it(
     service: Service, boundary: Boundary
 ) -> None:
     boundary.cancel = lambda _: ["ThrottlingError"]
@@ -319,7 +317,7 @@ def test_throttling_without_end_gives_the_first_record_back_and_the_next_deliver
     assert len(boundary.transactions) == TRIES
     boundary.cancel = lambda _: []
     assert deliver(service, insert(session(1), 7), insert(session(2), 8)) == []
-    assert counters(service) == expected([session(1), session(2)])
+    assert numbers(service) == expected([session(1), session(2)])
 
 
 def test_a_session_that_can_never_be_counted_is_reported_and_all_others_are_counted(
@@ -328,9 +326,9 @@ def test_a_session_that_can_never_be_counted_is_reported_and_all_others_are_coun
     boundary.cancel = of_session(session(3)["id"])
     records = [insert(session(number), 10 + number) for number in range(6)]
     assert deliver(service, *records) == ["13"]
-    assert counters(service) == expected(session(number) for number in range(6) if number != 3)
+    assert numbers(service) == expected(session(number) for number in range(6) if number != 3)
     (line,) = lines()
-    assert (line["level"], line["FailedRecords"], line["SessionsCounted"]) == ("ERROR", 1, 5)
+    assert (line["level"], line["FailedRecords"], line["SessionsCounted"]) == ("ERROR", [1], [5])
     assert line["failed_sessions"] == {session(3)["id"]: "TransactionCanceledException: ValidationError"}
 
 
@@ -348,8 +346,8 @@ def test_of_several_failures_the_first_record_of_the_earliest_is_reported(
         insert(session(5), 16),
     ]
     assert deliver(service, *records) == ["12"]
-    assert counters(service) == expected([session(1), session(5)])
-    assert [line["FailedRecords"] for line in lines()] == [4]
+    assert numbers(service) == expected([session(1), session(5)])
+    assert [line["FailedRecords"] for line in lines()] == [[4]]
 
 
 def test_a_refusal_that_concerns_no_session_alone_fails_them_all_at_once(service: Service, boundary: Boundary) -> None:
@@ -361,29 +359,75 @@ def test_a_refusal_that_concerns_no_session_alone_fails_them_all_at_once(service
 def test_past_the_deadline_no_further_call_begins(
     service: Service, boundary: Boundary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sessions.counting.DEADLINE", -1.0)
+    writer = CountWriter(boundary.dynamodb, "counts", boundary.pauses.append, Limits(deadline=-1.0))
+    monkeypatch.setattr(service.function("count_sessions"), "counts", writer)
     assert deliver(service, insert(session(1), 1)) == ["1"]
     assert (boundary.reads, boundary.transactions) == (0, [])
 
 
-def test_past_the_deadline_nobody_waits_any_more_and_the_reason_stays_the_one_that_was_met(
+def test_past_the_deadline_the_reason_stays_the_one_that_was_met(
     service: Service, boundary: Boundary, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    boundary.cancel = lambda _: ["ThrottlingError"]
-    monkeypatch.setattr("sessions.counting._Work.is_over", property(lambda _: bool(boundary.transactions)))
+    def throttle_until_it_is_over(_: list[dict[str, Any]]) -> list[str]:
+        time.sleep(0.2)
+        return ["ThrottlingError"]
+
+    boundary.cancel = throttle_until_it_is_over
+    writer = CountWriter(boundary.dynamodb, "counts", boundary.pauses.append, Limits(deadline=0.2))
+    monkeypatch.setattr(service.function("count_sessions"), "counts", writer)
     assert deliver(service, insert(session(1), 1)) == ["1"]
     assert (len(boundary.transactions), boundary.pauses) == (1, [])
     (line,) = lines()
     assert line["failed_sessions"] == {session(1)["id"]: "TransactionCanceledException: ThrottlingError"}
-    assert line["Retries"] == 1
+    assert line["Retries"] == [1]
 
 
 @pytest.mark.parametrize(("kind", "image"), [("INSERT", "OldImage"), ("REMOVE", "NewImage")])
-def test_a_record_without_its_image_fails_the_batch(service: Service, kind: str, image: str) -> None:
-    broken = record(kind, session(2), 2, **{image: item_of(session(2))})
-    with pytest.raises(KeyError):
-        deliver(service, insert(session(1)), broken)
-    assert counters(service) == {}
+def test_a_record_without_its_image_is_reported_and_all_others_are_counted(
+    service: Service, kind: str, image: str, lines: Lines
+) -> None:
+    without = record(kind, session(2), 2, **{image: item_of(session(2))})
+    assert deliver(service, insert(session(1), 1), without, insert(session(3), 3)) == ["2"]
+    assert numbers(service) == expected([session(1), session(3)])
+    (line,) = lines()
+    assert (line["level"], line["FailedRecords"], line["SessionsCounted"]) == ("ERROR", [1], [2])
+    assert line["failed_sessions"] == {session(2)["id"]: "the record has no image"}
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {},
+        {"eventID": "7", "eventName": "INSERT"},
+        {"eventID": "7", "eventName": "INSERT", "dynamodb": None},
+        {"eventID": "7", "eventName": "INSERT", "dynamodb": {"NewImage": {}, "SequenceNumber": "7"}},
+        {"eventID": "7", "eventName": "INSERT", "dynamodb": {"Keys": {"id": {"N": "1"}}, "SequenceNumber": "7"}},
+        record("INSERT", {"id": "session_\ud800"}, 7, NewImage={}) | {"eventID": "7"},
+        record("INSERT", session(7), 7, NewImage={"created_at_id": {"S": "\ud800"}, "organization_id": {"S": "org_1"}}),
+        record("REMOVE", session(7), 7, OldImage=[]),
+        record("REMOVE", session(7), 7, OldImage={}) | {"dynamodb": {"Keys": {"id": {"S": "session_7"}}}},
+    ],
+    ids=[
+        "nothing",
+        "no change",
+        "null",
+        "no keys",
+        "another key",
+        "lone surrogate",
+        "lone surrogate in a key",
+        "no image",
+        "no number",
+    ],
+)
+def test_a_record_that_cannot_be_is_named_and_all_others_are_counted(
+    service: Service, spoilt: dict[str, Any], lines: Lines
+) -> None:
+    assert deliver(service, insert(session(1), 1), spoilt, insert(session(2), 3)) == []
+    assert numbers(service) == expected([session(1), session(2)])
+    (line,) = lines()
+    assert (line["level"], line["InvalidRecords"], line["SessionsCounted"]) == ("ERROR", [1], [2])
+    (named,) = line["invalid_records"]
+    assert named.startswith(f"{spoilt.get('eventID')}: ")
 
 
 # ------------------------------------------------------------------------------------- what is told
@@ -396,20 +440,25 @@ def test_one_line_is_logged_for_a_batch_with_metrics_and_without_content(service
     (line,) = lines()
     assert "private" not in json.dumps(line)
     metadata = line.pop("_aws")
+    for name in ("timestamp", "cold_start", "function_name", "function_memory_size", "function_arn"):
+        line.pop(name)
+    assert line.pop("function_request_id") == CONTEXT.aws_request_id
     assert line == {
         "level": "INFO",
         "message": "counted",
-        "request_id": "request-1",
         "records": 3,
         "failed_sessions": {},
+        "invalid_records": [],
         "uncounted": [],
-        "SessionsCounted": 2,
-        "Transactions": 1,
-        "Retries": 0,
-        "FailedRecords": 0,
+        "SessionsCounted": [2],
+        "Transactions": [1],
+        "Retries": [0],
+        "FailedRecords": [0],
+        "InvalidRecords": [0],
         "service": "count_sessions",
+        "stack": TEMPLATE.function("count_sessions").environment["STACK_NAME"],
     }
     (directive,) = metadata["CloudWatchMetrics"]
-    assert (directive["Namespace"], directive["Dimensions"]) == ("Sessions", [["service"]])
+    assert (directive["Namespace"], directive["Dimensions"]) == ("Sessions", [["stack", "service"]])
     assert {metric["Name"] for metric in directive["Metrics"]} <= line.keys()
     assert isinstance(metadata["Timestamp"], int)

@@ -1,4 +1,4 @@
-"""The DynamoDB in memory answers as moto does, call by call, while the real code makes the calls."""
+"""The DynamoDB in memory responses as moto does, call by call, while the real code makes the calls."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from moto import mock_aws
 from ops.audit import audit
 from ops.load import item_of
 from ops.rebuild import rebuild
-from sessions import paging, table
 from sessions.contract import PageRequest
-from sessions.counting import Counting
-from sessions.paging import Pages
+from sessions.counting.transactions import CountWriter
+from sessions.counting.transitions import after_changes, stream_changes
+from sessions.pages.page import Limits, Pages
 from tests.counting.memory import Item, Memory
 from tests.service import (
     AGENT,
+    CONTEXT,
     ORGANIZATION,
     OTHER_AGENT,
     OTHER_ORGANIZATION,
@@ -52,7 +53,7 @@ histories = st.lists(st.tuples(batches, st.sampled_from(["counted", "contended",
 
 
 class Both:
-    """Makes every call of both engines, and compares the answers."""
+    """Makes every call of both engines, and compares the responses."""
 
     def __init__(self, moto: Any, memory: Memory) -> None:
         self.memory = memory
@@ -67,42 +68,40 @@ class Both:
             if operation == "transact_write_items" and self.meanwhile:
                 meanwhile, self.meanwhile = self.meanwhile, None
                 meanwhile()
-            (answer, told), (_, also_told) = (outcome(getattr(each, operation), parameters) for each in self._clients)
+            (response, told), (_, also_told) = (outcome(getattr(each, operation), parameters) for each in self._clients)
             assert told == also_told
-            if isinstance(answer, ClientError):
+            if isinstance(response, ClientError):
                 self.refused.append(told["refused"])
-                raise answer
-            return answer
+                raise response
+            return response
 
         return call
 
 
 def outcome(operation: Any, parameters: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """What an engine answers, and the part of it that both must agree on."""
+    """What an engine responses, and the part of it that both must agree on."""
     parameters.pop("ReturnConsumedCapacity", None)
     try:
-        answer = operation(**parameters)
+        response = operation(**parameters)
     except ClientError as error:
         reasons = [reason["Code"] for reason in error.response.get("CancellationReasons", [])]
         return error, {"refused": error.response["Error"]["Code"], "reasons": reasons}
-    told = {name: answer.get(name) for name in ("LastEvaluatedKey", "UnprocessedKeys", "UnprocessedItems")}
+    told = {name: response.get(name) for name in ("LastEvaluatedKey", "UnprocessedKeys", "UnprocessedItems")}
     if "KeyConditionExpression" in parameters:
-        told |= {name: answer.get(name) for name in ("Items", "Count", "ScannedCount")}
+        told |= {name: response.get(name) for name in ("Items", "Count", "ScannedCount")}
     else:
-        told["Items"] = sorted(answer.get("Items", []), key=str)
-    told["Responses"] = {name: sorted(items, key=str) for name, items in answer.get("Responses", {}).items()}
-    return answer, told
+        told["Items"] = sorted(response.get("Items", []), key=str)
+    told["Responses"] = {name: sorted(items, key=str) for name, items in response.get("Responses", {}).items()}
+    return response, told
 
 
 @contextmanager
 def engines() -> Iterator[Both]:
-    """Two engines with empty tables, and a code under test that looks further than few sessions need."""
-    with mock_aws(), pytest.MonkeyPatch.context() as patch:
+    """Two engines with empty tables."""
+    with mock_aws():
         moto = boto3.client("dynamodb")
         for each in TEMPLATE.tables:
             moto.create_table(**each.arguments)
-        patch.setattr(paging, "NEAR", 0)
-        patch.setattr(table, "FAR", 1)
         yield Both(moto, Memory(names_the_end=False))
 
 
@@ -119,18 +118,18 @@ def put(both: Both, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(history=histories)
-def test_counting_the_rebuild_the_audit_and_pages_meet_the_same_answers(
+def test_counting_the_rebuild_the_audit_and_pages_meet_the_same_responses(
     history: list[tuple[list[dict[str, Any]], str]],
 ) -> None:
     with engines() as both, pytest.MonkeyPatch.context() as patch:
         count = container("count_sessions")
-        patch.setattr(count, "counting", Counting(both, "counts", sleep=lambda _: None))
+        patch.setattr(count, "counts", CountWriter(both, "counts", sleep=lambda _: None))
         for batch, how in history:
             records = [put(both, entry) for entry in batch]
             if how == "contended":
-                both.meanwhile = lambda again=records: count.handler({"Records": again}, None)
+                both.meanwhile = lambda again=records: count.handler({"Records": again}, CONTEXT)
             if how in ("counted", "contended"):
-                assert count.handler({"Records": records}, None) == {"batchItemFailures": []}
+                assert count.handler({"Records": records}, CONTEXT) == {"batchItemFailures": []}
             if how == "repaired":
                 rebuild(both, "sessions", "counts", rate=1e9, workers=1, sleep=lambda _: None)
             both.meanwhile = None
@@ -138,21 +137,21 @@ def test_counting_the_rebuild_the_audit_and_pages_meet_the_same_answers(
         rebuild(both, "sessions", "counts", rate=1e9, workers=1, empty_first=True, sleep=lambda _: None)
         assert audit(both, "sessions", "counts", sleep=lambda _: None).is_clean
 
-        pages = Pages(both, "sessions", "counts")
+        pages = Pages(both, "sessions", "counts", Limits(near=0, transferred_skip=1))
         stored = [item["created_at_id"]["S"] for item in both.memory.tables["sessions"].values()]
         for organization, agent in ((ORGANIZATION, None), (ORGANIZATION, AGENT), (OTHER_ORGANIZATION, OTHER_AGENT)):
             for offset in range(len(stored) + 1):
-                pages.page(organization, PageRequest(agent, offset, limit=1 + offset % 2))
+                pages.page(organization, PageRequest(agent_id=agent, offset=str(offset), limit=str(1 + offset % 2)))
 
 
 def test_a_transaction_on_markers_that_were_changed_meanwhile_is_cancelled_by_both() -> None:
     with engines() as both:
-        counting = Counting(both, "counts", sleep=lambda _: None)
+        writer = CountWriter(both, "counts", sleep=lambda _: None)
         records = [put(both, session(number)) for number in range(3)]
-        count = container("count_sessions")
-        changes = {each: count.after(those) for each, those in count.changes_of(records).items()}
-        both.meanwhile = lambda: counting.count({session(1)["id"]: changes[session(1)["id"]]}) and None
-        assert counting.count(changes).failed == {}
+        by_session = stream_changes(records).by_session
+        transitions = {each: after_changes(changes) for each, changes in by_session.items()}
+        both.meanwhile = lambda: writer.apply({session(1)["id"]: transitions[session(1)["id"]]}) and None
+        assert writer.apply(transitions).failed == {}
         assert both.refused == ["TransactionCanceledException"]
         assert audit(both, "sessions", "counts").is_clean
 
@@ -162,9 +161,9 @@ def update(number: int) -> dict[str, Any]:
         "Update": {
             "TableName": "counts",
             "Key": {"scope": {"S": "scope"}, "bucket": {"S": str(number)}},
-            "UpdateExpression": "ADD #count :change",
-            "ExpressionAttributeNames": {"#count": "count"},
-            "ExpressionAttributeValues": {":change": {"N": "1"}},
+            "UpdateExpression": "ADD #0 :0, #1 :1",
+            "ExpressionAttributeNames": {"#0": "164", "#1": "1:45"},
+            "ExpressionAttributeValues": {":0": {"N": "1"}, ":1": {"N": "-2"}},
         }
     }
 

@@ -27,14 +27,16 @@ import ops.rebuild
 from ops.audit import audit
 from ops.rebuild import Unreadable
 from ops.redrive import redrive
-from sessions import counting, dynamodb, paging, table
-from sessions.buckets import buckets_of
 from sessions.contract import PageRequest
-from sessions.counting import Counting, keys_of, marker_of
+from sessions.counting import transactions
+from sessions.counting.transactions import CountWriter
 from sessions.errors import Unavailable
-from sessions.paging import Listed, Pages
+from sessions.histograms import add, places
+from sessions.pages.page import Limits, PageResult, Pages
+from sessions.schema import index_keys, marked_keys
 from tests.counting.memory import Item, Memory, client_error
-from tests.service import container
+from tests.counting.rows import numbers_of
+from tests.service import CONTEXT, container
 
 ORGANIZATIONS = ["org_1", "org_2"]
 AGENTS = [f"agent_{digit * 32}" for digit in "12"]
@@ -43,10 +45,11 @@ TIMES = [
     "2026-11-01T00:00:00.000000Z",
     "2026-11-23T16:41:46.463925Z",
     "2026-11-23T16:41:46.463926Z",
-    "2026-11-23T16:42:00.000000Z",
+    "2026-11-23T16:41:50.000000Z",
+    "2026-11-23T16:50:00.000000Z",
     "2026-11-23T17:00:00.000000Z",
 ]
-SAME_MINUTE = TIMES[2:4]
+SAME_FIVE_SECONDS = TIMES[2:4]
 SESSIONS = [f"session_{number}" for number in range(1, 7)]
 SHARDS = 2
 
@@ -194,6 +197,15 @@ class SameThread(Executor):
         return done
 
 
+class NoTimeLimit:
+    """Runs everything in the thread of the test."""
+
+    reads = SameThread()
+
+    def run(self, work: Callable[[], Any]) -> Any:
+        return work()
+
+
 class Counted(RuleBasedStateMachine):
     """The service, its writers, its operators, and bad luck."""
 
@@ -209,14 +221,11 @@ class Counted(RuleBasedStateMachine):
         self.refused: set[str] = set()
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(ops.rebuild, "ThreadPoolExecutor", SameThread)
-        self.patch.setattr(dynamodb, "_beside", SameThread())
         # Few sessions make several reads, transactions and cursor pages, as many do.
-        self.patch.setattr(counting, "ACTIONS", 20)
-        self.patch.setattr(counting, "KEYS", 3)
-        self.patch.setattr(ops.rebuild, "KEYS", 2)
-        self.patch.setattr(table, "FAR", 1)
+        self.limits = transactions.Limits(actions=20, reads=3, tries=10)
+        self.near = 0
         self.function = container("count_sessions")
-        self.patch.setattr(self.function, "counting", None)
+        self.patch.setattr(self.function, "counts", None)
 
     def teardown(self) -> None:
         try:
@@ -230,7 +239,7 @@ class Counted(RuleBasedStateMachine):
         session_id=st.sampled_from(SESSIONS),
         organization=st.sampled_from(ORGANIZATIONS),
         agent=st.sampled_from(AGENTS),
-        time=st.sampled_from(TIMES + SAME_MINUTE * 2),
+        time=st.sampled_from(TIMES + SAME_FIVE_SECONDS * 2),
         odd=st.sampled_from([None] * 6 + ODD),
     )
     def create(self, session_id: str, organization: str, agent: str, time: str, odd: str | None) -> None:
@@ -252,7 +261,7 @@ class Counted(RuleBasedStateMachine):
         }
         if odd == "another form":
             fields |= {"organization_id": fields["organization_agent"], "organization_agent": organization}
-        elif odd == "a short key":  # of 5 to 15 characters, where a month is named by 7, a minute by 16
+        elif odd == "a short key":  # of 5 to 15 characters, where a month is named by 7, ten minutes by 15
             fields["created_at_id"] = time[: 2 * int(session_id[-1]) + 2] + session_id[-1]
         elif odd:
             del fields[odd]
@@ -304,15 +313,15 @@ class Counted(RuleBasedStateMachine):
         if not batch:
             return
         shard.is_busy, shard.position = True, start
-        self.function.counting = Counting(self._client(), "counts", sleep=lambda _: None)
+        self.function.counts = self._count_writer()
         try:
             with redirect_stdout(io.StringIO()):
-                answer = self.function.handler({"Records": batch}, None)
+                outcome = self.function.handler({"Records": batch}, CONTEXT)
         except Died:
             return
         finally:
             shard.is_busy = False
-        failed = [int(each["itemIdentifier"]) for each in answer["batchItemFailures"]]
+        failed = [int(each["itemIdentifier"]) for each in outcome["batchItemFailures"]]
         shard.position = min(failed, default=start + len(batch))
 
     # ------------------------------------------------------------------------- what operators do
@@ -400,9 +409,9 @@ class Counted(RuleBasedStateMachine):
                 self.is_out = True  # until the end of this rule
 
     def _deliver_beside(self, shard: Shard, again: int) -> None:
-        interrupted = self.function.counting
+        interrupted = self.function.counts
         self._deliver(shard, 12, again)
-        self.function.counting = interrupted
+        self.function.counts = interrupted
 
     def _shard_of(self, session_id: str) -> Shard:
         return self.shards[int(session_id[-1]) % SHARDS]
@@ -410,9 +419,12 @@ class Counted(RuleBasedStateMachine):
     # ------------------------------------------------------------------------- what must hold
 
     @invariant()
-    def every_counter_is_the_number_of_markers_that_say_so(self) -> None:
-        markers = [marker_of(row) for (_, bucket), row in self.memory.tables["counts"].items() if bucket == "S"]
-        assert self._counters() == Counter(row for marker in markers if marker for row in marker.rows)
+    def every_bin_is_the_number_of_markers_that_say_so(self) -> None:
+        said: Counter[tuple[tuple[str, str], str]] = Counter()
+        for (_, bucket), row in self.memory.tables["counts"].items():
+            if bucket == "S":
+                add(said, marked_keys(row), 1)
+        assert self._numbers() == {(*row, name): count for (row, name), count in said.items()}
 
     @rule(organization=st.sampled_from(ORGANIZATIONS), agent=st.sampled_from([None, *AGENTS]))
     def a_page_is_shifted_by_no_more_than_what_is_not_counted_yet(self, organization: str, agent: str | None) -> None:
@@ -428,28 +440,28 @@ class Counted(RuleBasedStateMachine):
     def a_page_agrees_with_its_total_whatever_is_written_between_its_reads(
         self, luck: list[Event], organization: str, agent: str | None, offset: int, limit: int
     ) -> None:
-        pages = Pages(self._client(), "sessions", "counts")
+        pages = self._pages(self._client())
 
         def look() -> None:
             try:
-                listed = pages.page(organization, PageRequest(agent, offset, limit))
+                listed = pages.page(organization, PageRequest(agent_id=agent, offset=str(offset), limit=str(limit)))
             except Unavailable:
                 return
-            got = [f"{each['created_at']}#{each['id']}" for each in listed.page.data]
+            got = [f"{each['created_at']}#{each['id']}" for each in listed.page["data"]]
             assert got == sorted(set(got), reverse=True)
             self._check_total(listed)
 
         self._with(luck, look)
 
-    def _check_total(self, listed: Listed) -> None:
+    def _check_total(self, listed: PageResult) -> None:
         """Where a page proves that there are more entries, or no more, its total says so."""
-        page, entries = listed.page, len(listed.page.data) + len(listed.broken)
+        page, entries = listed.page, len(listed.page["data"]) + len(listed.invalid)
         if entries == 0:
-            assert page.total <= page.offset
-        elif entries < page.limit:
-            assert page.total == page.offset + entries
+            assert page["total"] <= page["offset"]
+        elif entries < page["limit"]:
+            assert page["total"] == page["offset"] + entries
         else:
-            assert page.total >= page.offset + entries
+            assert page["total"] >= page["offset"] + entries
 
     @rule()
     def all_is_exact_when_the_stream_is_drained(self) -> None:
@@ -470,36 +482,42 @@ class Counted(RuleBasedStateMachine):
 
     def everything_is_exact(self) -> None:
         items = self.memory.tables["sessions"]
-        keys = {session_id: keys_of(session_id, item) for (session_id,), item in items.items()}
+        keys = {session_id: index_keys(session_id, item) for (session_id,), item in items.items()}
         markers = {
-            scope.removeprefix("session#"): marker_of(row)
+            scope.removeprefix("session#"): marked_keys(row)
             for (scope, bucket), row in self.memory.tables["counts"].items()
             if bucket == "S"
         }
         assert markers == {session_id: each for session_id, each in keys.items() if each}
-        assert self._counters() == self._actual()
+        assert self._numbers() == self._actual()
         assert audit(self._client(), "sessions", "counts", sleep=lambda _: None).is_clean
         for organization in ORGANIZATIONS:
             for agent in (None, *AGENTS):
                 assert self._check_pages(organization, agent, limits=(1, 2, 100)) == 0
 
-    def _counters(self) -> Counter[tuple[str, str]]:
-        rows = {key: int(row["count"]["N"]) for key, row in self.memory.tables["counts"].items() if key[1] != "S"}
-        return Counter({key: number for key, number in rows.items() if number})
+    def _numbers(self) -> dict[tuple[str, str, str], int]:
+        return numbers_of(self.memory.tables["counts"].values())
 
-    def _actual(self) -> Counter[tuple[str, str]]:
-        """The counters as the indexes have them, in other words than the code's."""
-        actual: Counter[tuple[str, str]] = Counter()
+    def _actual(self) -> dict[tuple[str, str, str], int]:
+        """The number of every bin as the indexes have it."""
+        actual: Counter[tuple[str, str, str]] = Counter()
         for item in self.memory.tables["sessions"].values():
             for partition_key, has_agent in (("organization_id", False), ("organization_agent", True)):
                 if partition_key in item and "created_at_id" in item:
                     scope = item[partition_key]["S"]
                     if ("#" in scope) == has_agent:
-                        actual.update((scope, bucket) for bucket in buckets_of(item["created_at_id"]["S"]))
-        return actual
+                        actual.update((scope, *place) for place in places(item["created_at_id"]["S"]))
+        return dict(actual)
+
+    def _pages(self, dynamodb: Any) -> Pages:
+        limits = Limits(near=self.near, transferred_skip=1)
+        return Pages(cast(Any, dynamodb), "sessions", "counts", limits, cast(Any, NoTimeLimit()))
+
+    def _count_writer(self) -> CountWriter:
+        return CountWriter(self._client(), "counts", sleep=lambda _: None, limits=self.limits)
 
     def _check_pages(self, organization: str, agent: str | None, limits: tuple[int, ...]) -> int:
-        """Compares every page of a listing with the sorted list; returns how many entries are not counted right."""
+        """Compares every page of a partition with the sorted list; returns how many entries are not counted right."""
         index, scope = ("organization_agent", f"{organization}#{agent}") if agent else ("organization_id", organization)
         actual = {
             item["created_at_id"]["S"]
@@ -513,19 +531,19 @@ class Counted(RuleBasedStateMachine):
         ]
         uncounted = len(actual.symmetric_difference(counted))
         entries = sorted(actual, reverse=True)
-        pages = Pages(cast(Any, self.memory), "sessions", "counts")
+        pages = self._pages(self.memory)
         for limit in limits:
             for offset in range(len(entries) + 2):
-                listed = pages.page(organization, PageRequest(agent, offset, limit))
-                broken = [each.id for each in listed.broken]
-                got = [f"{each['created_at']}#{each['id']}" for each in listed.page.data]
-                total = listed.page.total
+                listed = pages.page(organization, PageRequest(agent_id=agent, offset=str(offset), limit=str(limit)))
+                invalid = [each.id for each in listed.invalid]
+                got = [f"{each['created_at']}#{each['id']}" for each in listed.page["data"]]
+                total = listed.page["total"]
                 if uncounted == 0:
                     wanted = entries[offset : offset + limit]
-                    left_out = [self.memory.tables["sessions"][(each,)]["created_at_id"]["S"] for each in broken]
+                    left_out = [self.memory.tables["sessions"][(each,)]["created_at_id"]["S"] for each in invalid]
                     assert sorted(got + left_out, reverse=True) == wanted
                     assert total == len(entries)
-                if got and not broken:
+                if got and not invalid:
                     start = entries.index(got[0])
                     assert got == entries[start : start + len(got)]
                     assert abs(start - offset) <= uncounted
@@ -539,12 +557,13 @@ class Start(Counted):
 
     @initialize(
         each=st.lists(
-            st.tuples(*map(st.sampled_from, (ORGANIZATIONS, AGENTS, TIMES + SAME_MINUTE * 2))), max_size=len(SESSIONS)
+            st.tuples(*map(st.sampled_from, (ORGANIZATIONS, AGENTS, TIMES + SAME_FIVE_SECONDS * 2))),
+            max_size=len(SESSIONS),
         ),
         near=st.sampled_from([0, 1]),
     )
     def begin(self, each: list[tuple[str, str, str]], near: int) -> None:
-        self.patch.setattr(paging, "NEAR", near)
+        self.near = near
         for session_id, keys in zip(SESSIONS, each, strict=False):
             self.create(session_id, *keys, None)
         self.all_is_exact_when_the_stream_is_drained()

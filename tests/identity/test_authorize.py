@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sessions.errors import Unavailable
-from sessions.keys import hash_of
-from tests.service import ORGANIZATION, ROOT, Service
+from sessions.api_keys import ApiKeys, hash_key
+from tests.service import CONTEXT, ORGANIZATION, ROOT, Service
 
 KEY = "evr_" + "Az09_-" * 7
 ARN = "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/live/GET/v1/sessions"
@@ -25,17 +25,16 @@ DENIED = {
             {
                 "Action": "execute-api:Invoke",
                 "Effect": "Deny",
-                "Resource": "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/live/*",
+                "Resource": ["arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/live/*/*"],
             }
         ],
     },
-    "context": {},
 }
 
 
 def issue(service: Service, key: str = KEY, **attributes: dict[str, str]) -> None:
     item: dict[str, Any] = {
-        "key_hash": {"S": hash_of(key)},
+        "key_hash": {"S": hash_key(key)},
         "organization_id": {"S": ORGANIZATION},
         "name": {"S": "console"},
         "created_at": {"S": "2026-11-23T16:41:46.463925Z"},
@@ -48,12 +47,12 @@ def ask(service: Service, *authorization: str, header: str = "Authorization") ->
     event["methodArn"] = ARN
     event["headers"] = {header: value for value in authorization}
     event["multiValueHeaders"] = {header: list(authorization)} if authorization else {}
-    answer: dict[str, Any] = service.function("authorize").handler(event, None)
-    return answer
+    response: dict[str, Any] = service.function("authorize").handler(event, CONTEXT)
+    return response
 
 
-def effect(answer: dict[str, Any]) -> str:
-    return str(answer["policyDocument"]["Statement"][0]["Effect"])
+def effect(response: dict[str, Any]) -> str:
+    return str(response["policyDocument"]["Statement"][0]["Effect"])
 
 
 @pytest.mark.parametrize(
@@ -71,7 +70,7 @@ def test_a_live_key_is_let_in_on_every_route_of_the_stage(service: Service, valu
                 {
                     "Action": "execute-api:Invoke",
                     "Effect": "Allow",
-                    "Resource": "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/live/*",
+                    "Resource": ["arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/live/*/*"],
                 }
             ],
         },
@@ -98,7 +97,7 @@ def test_a_live_key_is_let_in_on_every_route_of_the_stage(service: Service, valu
         "evr_" + "é" * 32,
         "evr_" + "a" * 31 + "/",
         "evr-" + "a" * 32,
-        hash_of(KEY),
+        hash_key(KEY),
     ],
 )
 def test_what_has_not_the_form_of_a_key_is_denied_without_a_lookup(
@@ -106,7 +105,7 @@ def test_what_has_not_the_form_of_a_key_is_denied_without_a_lookup(
 ) -> None:
     issue(service)
     dynamodb = Mock()
-    monkeypatch.setattr(service.function("authorize").api_keys, "_dynamodb", dynamodb)
+    monkeypatch.setattr(service.function("authorize"), "api_keys", ApiKeys(dynamodb, "api_keys"))
     assert ask(service, value) == DENIED
     dynamodb.get_item.assert_not_called()
 
@@ -121,7 +120,7 @@ def test_an_unknown_and_a_revoked_key_are_denied(service: Service) -> None:
     assert ask(service, KEY) == DENIED
     issue(service)
     assert effect(ask(service, KEY)) == "Allow"
-    service.dynamodb.delete_item(TableName="api_keys", Key={"key_hash": {"S": hash_of(KEY)}})
+    service.dynamodb.delete_item(TableName="api_keys", Key={"key_hash": {"S": hash_key(KEY)}})
     assert ask(service, KEY) == DENIED
 
 
@@ -139,7 +138,7 @@ def test_trouble_of_dynamodb_is_neither_an_allow_nor_a_deny(
 ) -> None:
     response: Any = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": 400}}
     failing = Mock(side_effect=botocore.exceptions.ClientError(response, "GetItem"))
-    monkeypatch.setattr(service.function("authorize").api_keys, "_dynamodb", Mock(get_item=failing))
+    monkeypatch.setattr(service.function("authorize"), "api_keys", ApiKeys(Mock(get_item=failing), "api_keys"))
     with pytest.raises((Unavailable, botocore.exceptions.ClientError)):
         ask(service, KEY)
 
@@ -168,9 +167,9 @@ def test_neither_key_nor_hash_reaches_a_log(
         "ResponseMetadata": {"HTTPStatusCode": 500},
     }
     failing = Mock(side_effect=botocore.exceptions.ClientError(response, "GetItem"))
-    monkeypatch.setattr(service.function("authorize").api_keys, "_dynamodb", Mock(get_item=failing))
+    monkeypatch.setattr(service.function("authorize"), "api_keys", ApiKeys(Mock(get_item=failing), "api_keys"))
     with pytest.raises(Unavailable) as raised:
         ask(service, KEY)
     output = "".join(capsys.readouterr()) + caplog.text + str(raised.value)
-    for secret in (KEY, hash_of(KEY), hash_of(KEY + "x")):
+    for secret in (KEY, hash_key(KEY), hash_key(KEY + "x")):
         assert secret not in output

@@ -1,4 +1,4 @@
-"""No answer holds or counts anything of an organization that the caller does not belong to."""
+"""No response holds or counts anything of an organization that the caller does not belong to."""
 
 import time
 from typing import Any
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Answer, Service, newest_first, session
+from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Response, Service, newest_first, session
 
 ORGANIZATIONS = [ORGANIZATION, OTHER_ORGANIZATION, "org_" + "a" * 31, "org_" + "a" * 33]
 AGENTS = [AGENT, OTHER_AGENT]
@@ -28,7 +28,7 @@ FORBIDDEN = {
     offset=st.integers(0, 30),
     limit=st.integers(1, 100),
 )
-def test_an_answer_is_a_slice_of_the_callers_own_list_and_counts_that_alone(
+def test_an_response_is_a_slice_of_the_callers_own_list_and_counts_that_alone(
     owners: list[tuple[str, str]], caller: str, agent_id: str | None, offset: int, limit: int
 ) -> None:
     with mock_aws():
@@ -44,14 +44,14 @@ def test_an_answer_is_a_slice_of_the_callers_own_list_and_counts_that_alone(
             if entry["organization_id"] == caller and agent_id in (None, entry["agent_id"])
         )
         query = f"offset={offset}&limit={limit}" + (f"&agent_id={agent_id}" if agent_id else "")
-        answer = service.get(query, organization=caller)
-        assert answer.body == {
+        response = service.get(query, organization=caller)
+        assert response.body == {
             "data": own[offset : offset + limit],
             "total": len(own),
             "offset": offset,
             "limit": limit,
         }
-        assert all(other not in answer.text.replace(caller, "") for other in ORGANIZATIONS if other != caller)
+        assert all(other not in response.text.replace(caller, "") for other in ORGANIZATIONS if other != caller)
 
 
 @pytest.mark.parametrize("context", [{}, {"organization_id": ""}, {"organization_id": None}, {"organization_id": 7}])
@@ -59,8 +59,8 @@ def test_without_an_organization_from_the_authorizer_nothing_is_listed(
     service: Service, context: dict[str, Any]
 ) -> None:
     service.put(session(1))
-    answer = service.get(organization=None, context=context)
-    assert (answer.status, answer.body) == (401, UNAUTHORIZED)
+    response = service.get(organization=None, context=context)
+    assert (response.status, response.body) == (401, UNAUTHORIZED)
 
 
 @pytest.mark.parametrize("query", [f"organization_id={ORGANIZATION}", f"org_id={ORGANIZATION}"])
@@ -68,15 +68,15 @@ def test_an_organization_in_the_query_is_an_unknown_parameter(service: Service, 
     assert service.get(query, organization=OTHER_ORGANIZATION).status == 400
 
 
-def with_org_header(service: Service, *values: str, name: str = "X-Org-Id") -> Answer:
+def with_org_header(service: Service, *values: str, name: str = "X-Org-Id") -> Response:
     headers = {name: values[-1]} if values else {}
     return service.get(headers=headers, multiValueHeaders={name: list(values)})
 
 
 @pytest.mark.parametrize("name", ["X-Org-Id", "x-org-id", "X-ORG-ID"])
 def test_x_org_id_of_another_organization_is_forbidden(service: Service, name: str) -> None:
-    answer = with_org_header(service, OTHER_ORGANIZATION, name=name)
-    assert (answer.status, answer.body) == (403, FORBIDDEN)
+    response = with_org_header(service, OTHER_ORGANIZATION, name=name)
+    assert (response.status, response.body) == (403, FORBIDDEN)
     assert with_org_header(service, ORGANIZATION, OTHER_ORGANIZATION, name=name).status == 403
     assert with_org_header(service, ORGANIZATION, name=name).status == 200
 
@@ -92,8 +92,8 @@ def test_an_expired_key_is_refused_to_the_second_though_the_gateway_remembers_it
     monkeypatch.setattr(time, "time", lambda: 1999999999.9)
     assert service.get(context=context).status == 200
     monkeypatch.setattr(time, "time", lambda: 2000000000.0)
-    answer = service.get(context=context)
-    assert (answer.status, answer.body) == (401, UNAUTHORIZED)
+    response = service.get(context=context)
+    assert (response.status, response.body) == (401, UNAUTHORIZED)
 
 
 @pytest.mark.parametrize("expires_at", ["soon", "1e12", "-", "９９９９９９９９９９９９x"])

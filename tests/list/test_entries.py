@@ -1,4 +1,4 @@
-"""What an entry looks like in the answer, and what becomes of one that is broken in the table."""
+"""What an entry looks like in the response, and what becomes of one that is broken in the table."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ COMPLETE = session(
 )
 
 
-def test_every_field_is_answered_as_it_was_stored(service: Service) -> None:
+def test_every_field_is_served_as_it_was_stored(service: Service) -> None:
     service.put(COMPLETE)
     assert service.get().body["data"] == [COMPLETE]
 
@@ -50,7 +50,7 @@ def test_every_field_is_present_when_only_the_required_ones_are_stored(service: 
     assert service.get().body["data"] == [session(1)]
 
 
-def test_attributes_that_the_contract_does_not_have_are_not_answered(service: Service) -> None:
+def test_attributes_that_the_contract_does_not_have_are_not_served(service: Service) -> None:
     service.put_items(item_of(session(1)) | {"secret": {"S": "internal"}})
     assert service.get().body["data"] == [session(1)]
 
@@ -65,7 +65,7 @@ def test_a_cache_count_without_a_value_is_left_out(service: Service, stored: dic
 
 
 @pytest.mark.parametrize(
-    ("number", "answered"),
+    ("number", "served"),
     [
         ("0", 0),
         ("-0.5", -0.5),
@@ -78,16 +78,16 @@ def test_a_cache_count_without_a_value_is_left_out(service: Service, stored: dic
     ],
 )
 def test_integers_of_38_digits_are_exact_and_other_numbers_doubles(
-    service: Service, number: str, answered: float
+    service: Service, number: str, served: float
 ) -> None:
     config = {"L": [{"M": {"ref": {"S": "n"}, "config": {"N": number}}}]}
     service.put_items(item_of(session(1)) | {"capabilities": config})
-    answer = service.get().body["data"][0]["capabilities"][0]["config"]
-    assert answer == answered
-    assert type(answer) is type(answered)
+    response = service.get().body["data"][0]["capabilities"][0]["config"]
+    assert response == served
+    assert type(response) is type(served)
 
 
-def test_sets_and_binary_values_in_a_configuration_are_answered_as_json(service: Service) -> None:
+def test_sets_and_binary_values_in_a_configuration_are_served_as_json(service: Service) -> None:
     config = {
         "M": {"set": {"SS": ["x"]}, "numbers": {"NS": ["2"]}, "binary": {"B": b"\xff\x00"}, "several": {"BS": [b"a"]}}
     }
@@ -102,9 +102,14 @@ def test_sets_and_binary_values_in_a_configuration_are_answered_as_json(service:
     ]
 
 
-BROKEN = [
+INVALID = [
     ("status", {"S": "running"}),
     ("agent_id", {"S": "agent_XYZ"}),
+    ("agent_id", {"NULL": True}),
+    ("title", {"B": b"text"}),
+    ("tags", {"BS": [b"text"]}),
+    ("tags", {"L": [{"B": b"text"}]}),
+    ("capabilities", {"L": [{"M": {"ref": {"B": b"text"}}}]}),
     ("updated_at", {"S": "yesterday"}),
     ("started_at", {"S": "2026-02-30T00:00:00Z"}),
     ("finished_at", {"N": "1764000000"}),
@@ -115,14 +120,14 @@ BROKEN = [
     ("usage", {"M": {"input_tokens": {"S": "1"}, "output_tokens": {"N": "2"}}}),
     ("usage", {"M": {"input_tokens": {"N": "1.5"}, "output_tokens": {"N": "2"}}}),
     ("usage", {"M": {"input_tokens": {"BOOL": True}, "output_tokens": {"N": "2"}}}),
-    ("model_id", {"S": "gpt"}),
+    ("model_id", {"N": "4"}),
     ("created_at", {"S": "2026-11-23T16:41:46.463925Z"}),
     ("organization_agent", {"S": "nothing#nothing"}),
     ("organization_agent", {"S": f"{OTHER_ORGANIZATION}#{AGENT}"}),
 ]
 
 
-@pytest.mark.parametrize(("field", "stored"), BROKEN)
+@pytest.mark.parametrize(("field", "stored"), INVALID)
 def test_a_broken_entry_keeps_its_place_and_is_left_out(
     service: Service, field: str, stored: dict[str, Any], lines: Lines
 ) -> None:
@@ -136,10 +141,10 @@ def test_a_broken_entry_keeps_its_place_and_is_left_out(
     assert service.get("limit=2&offset=3").ids == [session(2)["id"], session(1)["id"]]
 
     written = lines()
-    (reported,) = [line for line in written if line.get("message") == "broken entry left out"]
+    (reported,) = [line for line in written if line.get("message") == "invalid item left out"]
     assert reported["session_id"] == session(3)["id"]
     assert reported["level"] == "ERROR"
-    assert [line["BrokenEntries"] for line in written if "BrokenEntries" in line] == [1, 0]
+    assert [line["InvalidItems"] for line in written if "InvalidItems" in line] == [[1], [0]]
 
 
 def test_an_entry_in_the_list_of_an_agent_that_is_not_its_own_is_left_out(service: Service) -> None:
@@ -153,13 +158,13 @@ def test_an_entry_of_another_organization_never_shows_through_a_wrong_index_key(
     theirs = session(1, organization_id=OTHER_ORGANIZATION, title="theirs")
     service.put_items(item_of(theirs) | {"organization_agent": {"S": f"{ORGANIZATION}#{AGENT}"}})
     service.drain()
-    answer = service.get(f"agent_id={AGENT}")
-    assert answer.body["data"] == []
-    assert "theirs" not in answer.text
+    response = service.get(f"agent_id={AGENT}")
+    assert response.body["data"] == []
+    assert "theirs" not in response.text
 
 
 @pytest.mark.parametrize(
-    ("stored", "answered"),
+    ("stored", "served"),
     [
         ("2026-11-23T16:41:46Z", "2026-11-23T16:41:46.000000Z"),
         ("2026-11-23t18:41:46.5+02:00", "2026-11-23T16:41:46.500000Z"),
@@ -167,8 +172,8 @@ def test_an_entry_of_another_organization_never_shows_through_a_wrong_index_key(
         ("2026-11-23 16:41:46.1234567Z", "2026-11-23T16:41:46.123456Z"),
     ],
 )
-def test_other_times_are_answered_in_utc_whatever_form_they_were_stored_in(
-    service: Service, stored: str, answered: str
+def test_other_times_are_served_in_utc_whatever_form_they_were_stored_in(
+    service: Service, stored: str, served: str
 ) -> None:
     service.put_items(item_of(session(1)) | {"updated_at": {"S": stored}})
-    assert service.get().body["data"][0]["updated_at"] == answered
+    assert service.get().body["data"][0]["updated_at"] == served

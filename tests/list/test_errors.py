@@ -1,5 +1,6 @@
 """Every refusal and every fault in the contract's one shape, through the handler."""
 
+import logging
 from typing import Any
 from unittest.mock import Mock
 
@@ -8,7 +9,7 @@ import pytest
 
 from sessions.errors import SettingMissing
 from tests.conftest import Lines
-from tests.service import ORGANIZATION, OTHER_ORGANIZATION, TEMPLATE, Answer, Service, load, session
+from tests.service import ORGANIZATION, OTHER_ORGANIZATION, TEMPLATE, Response, Service, load, session, small_limits
 
 RUNNING = "https://dynamodb.eu-west-1.amazonaws.com"
 
@@ -18,23 +19,22 @@ def fault(code: str, status: int) -> botocore.exceptions.ClientError:
     return botocore.exceptions.ClientError(response, "Query")
 
 
-def fail_with(raised: Exception, monkeypatch: pytest.MonkeyPatch, service: Service) -> None:
-    failing = Mock(query=Mock(side_effect=raised))
-    monkeypatch.setattr(service.function("list_sessions").pages, "_dynamodb", failing)
+def fail_with(raised: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_limits(monkeypatch, Mock(query=Mock(side_effect=raised)))
 
 
-def assert_error(answer: Answer, status: int, code: str, message: str) -> None:
-    assert (answer.status, answer.body) == (status, {"error": {"code": code, "message": message}})
-    assert answer.headers["Content-Type"] == "application/json"
-    assert answer.headers["Cache-Control"] == "no-store"
-    assert answer.headers["X-Request-Id"]
+def assert_error(response: Response, status: int, code: str, message: str) -> None:
+    assert (response.status, response.body) == (status, {"error": {"code": code, "message": message}})
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["X-Request-Id"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
 def test_another_method_is_405_and_names_the_one_there_is(service: Service, method: str) -> None:
-    answer = service.get(httpMethod=method, organization=None)
-    assert_error(answer, 405, "method_not_allowed", "/v1/sessions answers to GET alone.")
-    assert answer.headers["Allow"] == "GET"
+    response = service.get(httpMethod=method, organization=None)
+    assert_error(response, 405, "method_not_allowed", "/v1/sessions supports only GET.")
+    assert response.headers["Allow"] == "GET"
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def test_another_method_is_405_and_names_the_one_there_is(service: Service, meth
 def test_another_path_is_404_whoever_calls(service: Service, path: str) -> None:
     resource = "/" if path == "/" else "/{proxy+}"
     for method in ("GET", "POST"):
-        answer = service.get(path=path, resource=resource, httpMethod=method, organization=None)
-        assert_error(answer, 404, "not_found", "There is nothing here; the list of sessions is at /v1/sessions.")
+        response = service.get(path=path, resource=resource, httpMethod=method, organization=None)
+        assert_error(response, 404, "not_found", "There is nothing here; the list of sessions is at /v1/sessions.")
 
 
 def test_a_base_path_of_a_custom_domain_is_not_part_of_the_route(service: Service) -> None:
@@ -76,10 +76,10 @@ def test_identity_is_checked_before_parameters(service: Service) -> None:
 def test_trouble_of_dynamodb_is_503_with_retry_after(
     service: Service, raised: Exception, query: str, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fail_with(raised, monkeypatch, service)
-    answer = service.get(query)
-    assert_error(answer, 503, "unavailable", "The service is busy or cannot be reached; try again shortly.")
-    assert answer.headers["Retry-After"] == "1"
+    fail_with(raised, monkeypatch)
+    response = service.get(query)
+    assert_error(response, 503, "unavailable", "The service is busy or cannot be reached; try again shortly.")
+    assert response.headers["Retry-After"] == "1"
     (line,) = logged(lines, "failed")
     assert line["code"] == "unavailable"
 
@@ -90,20 +90,19 @@ def test_trouble_of_dynamodb_is_503_with_retry_after(
 def test_a_fault_of_ours_is_500_and_says_nothing_of_our_internals(
     service: Service, raised: Exception, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fail_with(raised, monkeypatch, service)
-    answer = service.get()
-    assert_error(answer, 500, "internal_error", "Internal server error")
+    fail_with(raised, monkeypatch)
+    response = service.get()
+    assert_error(response, 500, "internal_error", "Internal server error")
     (line,) = logged(lines, "failed")
-    assert line["request_id"] == answer.headers["X-Request-Id"]
+    assert line["correlation_id"] == response.headers["X-Request-Id"]
     assert type(raised).__name__ in line["exception"]
     assert line["level"] == "ERROR"
 
 
 def test_past_the_deadline_no_further_read_begins(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sessions.dynamodb.DEADLINE", -1.0)
     dynamodb = Mock()
-    monkeypatch.setattr(service.function("list_sessions").pages, "_dynamodb", dynamodb)
-    assert_error(service.get(), 503, "unavailable", "The answer took too long; try again shortly.")
+    small_limits(monkeypatch, dynamodb, deadline=-1.0)
+    assert_error(service.get(), 503, "unavailable", "The response took too long; try again shortly.")
     dynamodb.query.assert_not_called()
 
 
@@ -111,16 +110,16 @@ def test_a_page_that_lambda_cannot_return_says_to_lower_the_limit(service: Servi
     large = [session(number, title='"' * 190_000, preview="é" * 90_000) for number in range(20)]
     service.put(*large)
     service.drain()
-    answer = service.get("limit=20")
-    message = "The page would exceed the largest possible answer (6 MB); ask again with a lower limit."
-    assert_error(answer, 500, "page_too_large", message)
+    response = service.get("limit=20")
+    message = "The page would exceed the largest possible response (6 MB); ask again with a lower limit."
+    assert_error(response, 500, "page_too_large", message)
     assert service.get("limit=6").status == 200
 
 
 def test_a_page_far_too_large_is_refused_before_all_of_it_is_read(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sessions.table.TAKEN_PAGES", 2)
+    small_limits(monkeypatch, page_reads=2)
     service.put(*(session(number, title="x" * 380_000) for number in range(12)))
     service.drain()
     assert service.get("limit=12").body["error"]["code"] == "page_too_large"
@@ -137,7 +136,7 @@ def test_a_listing_that_was_never_counted_and_is_long_is_unavailable(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     service.put(*(session(number, title="x" * 300_000) for number in range(15)))
-    monkeypatch.setattr("sessions.paging.UNCOUNTED_PAGES", 3)
+    small_limits(monkeypatch, uncounted_pages=3)
     message = "The sessions of this organization are still being counted; try again later."
     assert_error(service.get("offset=101"), 503, "unavailable", message)
 
@@ -155,7 +154,7 @@ def test_one_line_is_logged_for_a_page_with_ids_and_numbers_only(service: Servic
     service.put(session(1, title="private title"))
     service.drain()
     lines()
-    answer = service.get("limit=5")
+    response = service.get("limit=5")
     (line,) = lines()
     assert "private title" not in str(line)
     assert {name: line[name] for name in ("message", "organization_id", "offset", "limit", "total", "entries")} == {
@@ -166,11 +165,11 @@ def test_one_line_is_logged_for_a_page_with_ids_and_numbers_only(service: Servic
         "total": 1,
         "entries": 1,
     }
-    assert (line["RoundTrips"], line["requests"], line["request_id"]) == (1, 2, answer.headers["X-Request-Id"])
+    assert (line["RoundTrips"], line["requests"], line["correlation_id"]) == ([1], 2, response.headers["X-Request-Id"])
     (directive,) = line["_aws"]["CloudWatchMetrics"]
-    assert (directive["Namespace"], directive["Dimensions"]) == ("Sessions", [["service"]])
+    assert (directive["Namespace"], directive["Dimensions"]) == ("Sessions", [["stack", "service"]])
     assert {"Name": "Duration", "Unit": "Milliseconds"} in directive["Metrics"]
-    assert line["Answers.ok"] == 1
+    assert line["Responses.ok"] == [1]
 
 
 def test_mistakes_of_callers_are_logged_as_information(service: Service, lines: Lines) -> None:
@@ -180,8 +179,8 @@ def test_mistakes_of_callers_are_logged_as_information(service: Service, lines: 
 
 
 def test_a_key_that_was_sent_as_a_parameter_is_in_no_log(service: Service, lines: Lines) -> None:
-    answer = service.get("evr_0123456789abcdefXYZ=1&limit=1")
-    assert answer.body["error"]["code"] == "invalid_parameter"
+    response = service.get("evr_0123456789abcdefXYZ=1&limit=1")
+    assert response.body["error"]["code"] == "invalid_parameter"
     (line,) = lines()
     assert "0123456789abcdef" not in str(line)
     assert "evr_..." in line["reason"]
@@ -189,3 +188,18 @@ def test_a_key_that_was_sent_as_a_parameter_is_in_no_log(service: Service, lines
 
 def logged(lines: Lines, message: str) -> list[dict[str, Any]]:
     return [line for line in lines() if line.get("message") == message]
+
+
+def test_metrics_are_written_whatever_the_log_level_is(
+    service: Service, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    level = logging.getLogger("list_sessions").level
+    logging.getLogger("list_sessions").setLevel("ERROR")
+    try:
+        service.get("limit=0")
+    finally:
+        logging.getLogger("list_sessions").setLevel(level)
+    (line,) = lines()
+    assert "message" not in line
+    assert line["Responses.invalid_parameter"] == [1]
+    assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stack", "service"]]

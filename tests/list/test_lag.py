@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from tests.service import AGENT, OTHER_AGENT, Service, newest_first, session
+from sessions.dynamodb import client
+from tests.service import AGENT, OTHER_AGENT, Service, newest_first, session, small_limits
 
-# Few distinct moments, so that many sessions share a minute, an hour or a month.
+# Few distinct moments, so that many sessions share five seconds, ten minutes, a day or a month.
 entries = st.builds(
     lambda number, month, minute, agent: session(
         number, created_at=f"2026-{month}-01T00:{minute}:00.000000Z", agent_id=agent
@@ -41,8 +42,8 @@ def test_a_page_is_shifted_by_no_more_entries_than_are_not_yet_counted(
     agent_id: str | None,
 ) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch, mock_aws():
-        monkeypatch.setattr("sessions.paging.NEAR", near)
         service = Service()
+        small_limits(monkeypatch, near=near)
         service.put(*counted)
         service.drain()
         gone = [entry for number, entry in enumerate(counted) if number in deleted]
@@ -82,9 +83,9 @@ def test_a_new_session_is_on_the_first_page_and_in_its_total_before_it_is_counte
     service.put(session(1))
     service.drain()
     service.put(session(2))
-    answer = service.get("limit=5")
-    assert answer.ids == [session(2)["id"], session(1)["id"]]
-    assert answer.body["total"] == 2
+    response = service.get("limit=5")
+    assert response.ids == [session(2)["id"], session(1)["id"]]
+    assert response.body["total"] == 2
 
 
 def test_a_deleted_session_is_on_no_page_though_it_is_still_counted(service: Service) -> None:
@@ -96,9 +97,8 @@ def test_a_deleted_session_is_on_no_page_though_it_is_still_counted(service: Ser
     assert service.get("limit=4").body["total"] == 3
 
 
-def before_query(service: Service, number: int, work: Callable[[], None]) -> Any:
-    """Does something just before the so manyth Query of the next requests; returns what takes it off again."""
-    dynamodb = service.function("list_sessions").pages._dynamodb
+def before_query(dynamodb: Any, number: int, work: Callable[[], None]) -> None:
+    """Does something just before a Query of the next requests, the first of which is number 1."""
     queries = iter(range(1, number + 1))
 
     def hook(**_: Any) -> None:
@@ -106,14 +106,14 @@ def before_query(service: Service, number: int, work: Callable[[], None]) -> Any
             work()
 
     dynamodb.meta.events.register("before-call.dynamodb.Query", hook)
-    return lambda: dynamodb.meta.events.unregister("before-call.dynamodb.Query", hook)
 
 
-@pytest.mark.parametrize("query", [2, 3, 4], ids=["hours", "minutes", "page"])
-def test_when_the_finer_rows_hold_less_than_the_coarser_said_reading_goes_on_in_the_older_bucket(
+@pytest.mark.parametrize("query", [2, 3, 4], ids=["day", "ten minutes", "page"])
+def test_reading_goes_on_in_the_older_bin_when_finer_rows_hold_less_than_coarser_ones_said(
     service: Service, monkeypatch: pytest.MonkeyPatch, query: int
 ) -> None:
-    monkeypatch.setattr("sessions.paging.NEAR", 0)
+    dynamodb = client()
+    small_limits(monkeypatch, dynamodb, near=0)
     older = [session(number, created_at=f"2026-09-01T00:00:0{number}.000000Z") for number in range(4)]
     newer = [session(number, created_at=f"2026-10-01T00:00:0{number - 4}.000000Z") for number in range(4, 8)]
     service.put(*older, *newer)
@@ -124,11 +124,8 @@ def test_when_the_finer_rows_hold_less_than_the_coarser_said_reading_goes_on_in_
             service.delete(entry["id"])
         service.drain()
 
-    take_off = before_query(service, query, remove)
-    try:
-        # Rank 2 was in October when the months were read. Now October has one entry, and rank 2 is September's second.
-        answer = service.get("offset=2&limit=2")
-    finally:
-        take_off()
-    assert answer.ids == [older[2]["id"], older[1]["id"]]
-    assert answer.body["total"] >= 4
+    before_query(dynamodb, query, remove)
+    # Rank 2 was in October when the months were read. Now October has one entry, and rank 2 is September's second.
+    response = service.get("offset=2&limit=2")
+    assert response.ids == [older[2]["id"], older[1]["id"]]
+    assert response.body["total"] >= 4

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, newest_first, session
+from tests.service import (
+    AGENT,
+    ORGANIZATION,
+    OTHER_AGENT,
+    OTHER_ORGANIZATION,
+    Service,
+    newest_first,
+    session,
+    small_limits,
+)
 
 AGENTS = [AGENT, OTHER_AGENT]
 
@@ -43,8 +52,8 @@ def test_the_pages_joined_are_the_sorted_list(
 ) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch, mock_aws():
         # With a short walk, small lists go down to the minutes as large ones do.
-        monkeypatch.setattr("sessions.paging.NEAR", near)
         service = Service()
+        small_limits(monkeypatch, near=near)
         everything = stored(entries)
         service.put(*everything)
         service.drain()
@@ -54,11 +63,11 @@ def test_the_pages_joined_are_the_sorted_list(
         joined: list[dict[str, Any]] = []
         next_page: str | None = f"?limit={limit}{query}"
         while next_page is not None:
-            answer = service.get(next_page[1:])
-            assert answer.body["total"] == len(expected)
-            assert answer.body["offset"] == len(joined)
-            joined += answer.body["data"]
-            next_page = answer.links.get("next")
+            response = service.get(next_page[1:])
+            assert response.body["total"] == len(expected)
+            assert response.body["offset"] == len(joined)
+            joined += response.body["data"]
+            next_page = response.links.get("next")
         assert joined == expected
 
 
@@ -67,8 +76,8 @@ def test_any_page_is_the_slice_of_the_sorted_list(
     entries: list[tuple[str, str]], data: st.DataObject, near: int
 ) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch, mock_aws():
-        monkeypatch.setattr("sessions.paging.NEAR", near)
         service = Service()
+        small_limits(monkeypatch, near=near)
         everything = stored(entries)
         service.put(*everything)
         service.drain()
@@ -76,8 +85,8 @@ def test_any_page_is_the_slice_of_the_sorted_list(
             agent_id = data.draw(st.sampled_from([None, *AGENTS]))
             offset, limit = data.draw(st.integers(0, len(entries) + 3)), data.draw(st.integers(1, 100))
             expected = newest_first(entry for entry in everything if agent_id in (None, entry["agent_id"]))
-            answer = service.get(f"offset={offset}&limit={limit}" + (f"&agent_id={agent_id}" if agent_id else ""))
-            assert answer.body == {
+            response = service.get(f"offset={offset}&limit={limit}" + (f"&agent_id={agent_id}" if agent_id else ""))
+            assert response.body == {
                 "data": expected[offset : offset + limit],
                 "total": len(expected),
                 "offset": offset,
@@ -96,9 +105,9 @@ def test_a_page_of_large_entries_crosses_the_cursor_pages_of_1_mb(service: Servi
     large = [session(number, title=f"{number} " + "é" * 15_000) for number in range(80)]
     service.put(*large)
     service.drain()
-    answer = service.get("limit=75&offset=3")
-    assert answer.body["data"] == newest_first(large)[3:78]
-    assert answer.body["total"] == 80
+    response = service.get("limit=75&offset=3")
+    assert response.body["data"] == newest_first(large)[3:78]
+    assert response.body["total"] == 80
 
 
 def test_an_offset_past_the_end_has_no_data_and_the_true_total(service: Service) -> None:
@@ -124,9 +133,9 @@ def test_a_deleted_session_leaves_list_and_total(service: Service) -> None:
     service.drain()
     service.delete(session(1)["id"])
     service.drain()
-    answer = service.get()
-    assert answer.ids == [session(2)["id"]]
-    assert answer.body["total"] == 1
+    response = service.get()
+    assert response.ids == [session(2)["id"]]
+    assert response.body["total"] == 1
 
 
 @pytest.mark.parametrize(
@@ -155,15 +164,15 @@ def test_the_link_header_names_the_neighbours(
         name: f"?{kept}offset={target}&limit=2" if isinstance(target, int) and "limit=2" in query else target
         for name, target in links.items()
     }
-    answer = service.get(query)
+    response = service.get(query)
     if query == "limit=5":
         expected = {"first": "?offset=0&limit=5", "last": "?offset=0&limit=5"}
-    assert answer.links == expected
-    assert ("Link" in answer.headers) == bool(expected)
+    assert response.links == expected
+    assert ("Link" in response.headers) == bool(expected)
 
 
-def test_every_answer_is_for_the_caller_alone_and_names_its_request(service: Service) -> None:
-    for answer in (service.get(), service.get("limit=0"), service.get(organization=None)):
-        assert answer.headers["Cache-Control"] == "no-store"
-        assert re.fullmatch(r"[0-9a-f-]{36}", answer.headers["X-Request-Id"])
-        assert answer.headers["Content-Type"] == "application/json"
+def test_every_response_is_for_the_caller_alone_and_names_its_request(service: Service) -> None:
+    for response in (service.get(), service.get("limit=0"), service.get(organization=None)):
+        assert response.headers["Cache-Control"] == "no-store"
+        assert re.fullmatch(r"[0-9a-f-]{36}", response.headers["X-Request-Id"])
+        assert response.headers["Content-Type"] == "application/json"

@@ -45,9 +45,9 @@ NOT_NUMBERS += ["1" * 11, "0" * 11, "9" * 5000, "1,2", "[1]", '"1"', "1;2", "\x0
     ],
 )
 def test_accepted_values_are_in_force(service: Service, query: str, offset: int, limit: int) -> None:
-    answer = service.get(query)
-    assert answer.status == 200
-    assert answer.body == {"data": [], "total": 0, "offset": offset, "limit": limit}
+    response = service.get(query)
+    assert response.status == 200
+    assert response.body == {"data": [], "total": 0, "offset": offset, "limit": limit}
 
 
 @pytest.mark.parametrize("value", [*NOT_NUMBERS, "2147483648", "9999999999"])
@@ -85,17 +85,17 @@ def test_agent_ids_of_another_form_are_refused(service: Service, value: str) -> 
 def test_agent_ids_of_31_and_32_digits_are_both_real(service: Service, agent_id: str) -> None:
     service.put(session(1, agent_id=AGENT), session(2, agent_id=OTHER_AGENT))
     service.drain()
-    answer = service.get(f"agent_id={agent_id}")
-    assert [entry["agent_id"] for entry in answer.body["data"]] == [agent_id]
-    assert answer.body["total"] == 1
+    response = service.get(f"agent_id={agent_id}")
+    assert [entry["agent_id"] for entry in response.body["data"]] == [agent_id]
+    assert response.body["total"] == 1
 
 
 def test_an_agent_that_the_organization_does_not_have_has_an_empty_page(service: Service) -> None:
     service.put(session(1))
     service.drain()
-    answer = service.get("agent_id=agent_" + "f" * 32)
-    assert answer.status == 200
-    assert answer.body == {"data": [], "total": 0, "offset": 0, "limit": 20}
+    response = service.get("agent_id=agent_" + "f" * 32)
+    assert response.status == 200
+    assert response.body == {"data": [], "total": 0, "offset": 0, "limit": 20}
 
 
 @pytest.mark.parametrize("query", ["limit=5&limit=5", "offset=&offset=1", "agent_id=null&agent_id=null"])
@@ -114,7 +114,7 @@ def test_an_unknown_parameter_is_refused_even_without_a_value(service: Service) 
 
 
 def assert_refused(service: Service, query: str, message: str) -> None:
-    answer = service.get(query)
-    assert answer.status == 400
-    assert answer.body == {"error": {"code": "invalid_parameter", "message": message}}
-    assert answer.headers["Content-Type"] == "application/json"
+    response = service.get(query)
+    assert response.status == 400
+    assert response.body == {"error": {"code": "invalid_parameter", "message": message}}
+    assert response.headers["Content-Type"] == "application/json"

@@ -64,12 +64,17 @@ def test_the_functions_are_those_in_their_folders() -> None:
 
 
 def test_the_environment_names_the_tables_of_this_machine() -> None:
-    assert TEMPLATE.function("list_sessions").environment == {
+    common = {"POWERTOOLS_LOG_LEVEL": "INFO", "POWERTOOLS_METRICS_NAMESPACE": "Sessions", "STACK_NAME": "local"}
+    assert TEMPLATE.function("list_sessions").environment == common | {
+        "POWERTOOLS_SERVICE_NAME": "list_sessions",
         "SESSIONS_TABLE": "sessions",
         "COUNTS_TABLE": "counts",
         "CORS_ORIGINS": "",
     }
-    assert TEMPLATE.function("authorize").environment == {"API_KEYS_TABLE": "api_keys"}
+    assert TEMPLATE.function("authorize").environment == common | {
+        "POWERTOOLS_SERVICE_NAME": "authorize",
+        "API_KEYS_TABLE": "api_keys",
+    }
     assert TEMPLATE.function("count_sessions").environment["COUNTS_TABLE"] == "counts"
 
 

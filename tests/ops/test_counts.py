@@ -14,7 +14,7 @@ from tests.ops.test_load import refusal
 from tests.running import Running
 from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, Service, session
 
-BUCKETS = ("M2026-11", "H2026-11-01T00", "N2026-11-01T00:00")
+BINS = (("D2026-11-01", "000"), ("M2026-11", "01"), ("T2026-11-01T00:0", "0:00"))
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,8 @@ from samtranslator.yaml_helper import yaml_parse
 ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / "template.yaml").read_text()
 
+RULES: dict[str, dict[str, Any]] = yaml_parse(TEXT)["Rules"]
+
 PSEUDO = {
     "AWS::AccountId": "123456789012",
     "AWS::Partition": "aws",
@@ -24,26 +26,55 @@ PSEUDO = {
     "AWS::URLSuffix": "amazonaws.com",
 }
 ANOTHER = {
+    "AccessLogClients": "yes",
     "AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:alarms",
     "Architecture": "arm64",
     "AuthorizerCacheSeconds": "0",
+    "BasePath": "agents",
+    "CertificateArn": "arn:aws:acm:eu-west-1:123456789012:certificate/abc",
     "CorsOrigins": "https://a.example,https://b.example",
+    "DefaultEndpoint": "no",
     "DeletionProtection": "yes",
+    "DomainName": "api.example.com",
     "DynamoDbEndpoint": "https://vpce.example",
     "Environment": "production",
-    "GatewayAccountRole": "no",
+    "GatewayAccountRole": "yes",
+    "LogLevel": "DEBUG",
     "LogRetentionDays": "7",
     "Monitoring": "no",
+    "PreTrafficHook": "yes",
+    "PreTrafficOrganization": "org_00000000000000000000000000000001",
+    "Rollout": "forced",
     "SnapStart": "yes",
     "ThrottlingBurst": "9",
     "ThrottlingRate": "7",
+    "WebAclArn": "arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/sessions/1-2-3",
 }
 """A value of every parameter that is not its default."""
+
+TOGETHER = {
+    "BasePath": ("DomainName", "CertificateArn"),
+    "CertificateArn": ("DomainName", "CertificateArn"),
+    "DefaultEndpoint": ("DomainName", "CertificateArn"),
+    "DomainName": ("CertificateArn",),
+    "PreTrafficOrganization": ("PreTrafficHook",),
+}
+"""What else must be chosen for a parameter to make a difference."""
+
+WHOLE = {
+    name: ANOTHER[name]
+    for name in ("CertificateArn", "DomainName", "GatewayAccountRole", "PreTrafficHook", "SnapStart", "WebAclArn")
+}
+"""Parameters with which every resource of the template is created."""
 
 PARAMETERS: dict[str, dict[str, Any]] = yaml_parse(TEXT)["Parameters"]
 
 ABSENT = object()
 """What `!Ref AWS::NoValue` leaves behind."""
+
+
+class Rejected(Exception):
+    """The parameters break a rule of the template."""
 
 
 class NoManagedPolicies:
@@ -65,7 +96,15 @@ class Stack:
             for name, resource in expanded["Resources"].items()
             if "Condition" not in resource or self._holds(resource["Condition"])
         }
-        self.outputs = {name: self._resolved(output) for name, output in expanded["Outputs"].items()}
+        self.outputs = {
+            name: self._resolved(output)
+            for name, output in expanded["Outputs"].items()
+            if "Condition" not in output or self._holds(output["Condition"])
+        }
+        for rule in RULES.values():
+            for assertion in rule["Assertions"]:
+                if not self._truth(assertion["Assert"]):
+                    raise Rejected(assertion["AssertDescription"])
 
     def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
         """Properties of every resource of a type."""
@@ -87,9 +126,16 @@ class Stack:
         return self._truth(self._conditions[condition])
 
     def _truth(self, node: dict[str, Any]) -> bool:
+        argument: Any
         [(function, argument)] = node.items()
         if function == "Fn::Not":
             return not self._truth(argument[0])
+        if function == "Condition":
+            return self._holds(argument)
+        if function == "Fn::And":
+            return all(map(self._truth, argument))
+        if function == "Fn::Or":
+            return any(map(self._truth, argument))
         assert function == "Fn::Equals"
         one, other = (self._resolved(each) for each in argument)
         return bool(one == other)
@@ -134,8 +180,21 @@ def stack(*, code: dict[str, str] | None = None, **parameters: str) -> Stack:
     return _stack(json.dumps(code or {}, sort_keys=True), json.dumps(parameters, sort_keys=True))
 
 
+def change(parameter: str) -> tuple[Stack, Stack]:
+    """The stack before and after a parameter is given another value."""
+    others = {name: ANOTHER[name] for name in TOGETHER.get(parameter, ())}
+    other = ANOTHER[parameter] + "0" if parameter in others else ANOTHER[parameter]
+    return stack(**others), stack(**others | {parameter: other})
+
+
 @cache
 def _stack(code: str, parameters: str) -> Stack:
+    expanded, values = expand(code, parameters)
+    return Stack(expanded, values)
+
+
+def expand(code: str = "{}", parameters: str = "{}") -> tuple[dict[str, Any], dict[str, str]]:
+    """The template as SAM hands it to CloudFormation, and the values of all parameters."""
     template = yaml_parse(TEXT)
     uploaded = json.loads(code)
     for name, resource in template["Resources"].items():
@@ -147,7 +206,7 @@ def _stack(code: str, parameters: str) -> Stack:
     assert set(values) == set(template["Parameters"])
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("AWS_DEFAULT_REGION", PSEUDO["AWS::Region"])
-        return Stack(transform(template, dict(values), NoManagedPolicies()), values)
+        return transform(template, dict(values), NoManagedPolicies()), values
 
 
 def statements(role: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sessions.http import Origins
-from tests.template.stack import ANOTHER, Stack, stack
+from sessions.responses import cors_config
+from tests.template.stack import PARAMETERS, ROOT, WHOLE, Stack, expand, stack
 
 ALIAS = "ListSessionsFunction.Arn:live"
 ANY = "x-amazon-apigateway-any-method"
@@ -37,11 +37,6 @@ LOGGED = {
 def body_of(found: Stack) -> dict[str, Any]:
     made: dict[str, Any] = found.properties("Api")["Body"]
     return made
-
-
-def deployment_of(found: Stack) -> str:
-    [name] = found.of_type("AWS::ApiGateway::Deployment")
-    return name
 
 
 def body() -> dict[str, Any]:
@@ -110,27 +105,86 @@ def test_the_stage_traces_measures_and_throttles_and_writes_no_execution_log() -
     [found] = stack_.of_type("AWS::ApiGateway::Stage").values()
     assert found["StageName"] == "live"
     assert found["TracingEnabled"] is True
-    assert found["MethodSettings"] == [
-        {
-            "ResourcePath": "/*",
-            "HttpMethod": "*",
-            "MetricsEnabled": True,
-            "LoggingLevel": "OFF",
-            "DataTraceEnabled": False,
-            "ThrottlingRateLimit": "7",
-            "ThrottlingBurstLimit": "9",
-        }
-    ]
+    for settings in found["MethodSettings"]:
+        assert settings["MetricsEnabled"] is True
+        assert settings["LoggingLevel"] == "OFF"
+        assert settings["DataTraceEnabled"] is False
     api = stack_.properties("Api")
     assert api["MinimumCompressionSize"] == 1024
     assert api["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
 
 
-@pytest.mark.parametrize("parameter", sorted(ANOTHER))
-def test_a_parameter_that_the_api_holds_deploys_it_anew(parameter: str) -> None:
+def test_a_method_has_a_bucket_of_its_own_and_the_parameters_are_those_of_the_list() -> None:
+    [found] = stack(ThrottlingRate="7", ThrottlingBurst="9").of_type("AWS::ApiGateway::Stage").values()
+    buckets = {
+        (each["HttpMethod"], each["ResourcePath"]): (each["ThrottlingRateLimit"], each["ThrottlingBurstLimit"])
+        for each in found["MethodSettings"]
+    }
+    assert buckets == {
+        ("*", "/*"): (10, 20),  # of every other method, each by itself
+        ("GET", "/v1/sessions"): ("7", "9"),
+        ("OPTIONS", "/v1/sessions"): ("7", "9"),
+    }
+    # The gateway rejects the settings of a method that does not exist.
+    assert {("GET", "/v1/sessions"), ("OPTIONS", "/v1/sessions")} <= {
+        (method.upper(), path) for path, each in body_of(stack())["paths"].items() for method in each
+    }
+
+
+def test_what_a_stranger_can_call_in_a_second_is_what_the_cost_table_says() -> None:
+    methods_of = {ANY: 7}  # DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, counted as if each had its own bucket
+    every = sum(methods_of.get(name.split()[0], 1) for name in methods())
+    rate = int(PARAMETERS["ThrottlingRate"]["Default"])
+    assert (every - 2) * 10 + 2 * rate == 390
+    assert "390 requests a second" in (ROOT / "docs" / "deployment.md").read_text()
+
+
+def test_the_access_log_names_callers_only_where_asked_for() -> None:
+    [found] = stack(AccessLogClients="yes").of_type("AWS::ApiGateway::Stage").values()
+    line = json.loads(found["AccessLogSetting"]["Format"])
+    assert line.pop("source_ip") == "$context.identity.sourceIp"
+    assert line.pop("user_agent") == "$context.identity.userAgent"
+    assert line == json.loads(stage()["AccessLogSetting"]["Format"])
+
+
+def test_a_domain_is_mapped_to_the_stage_under_its_base_path() -> None:
+    with_path = stack(**WHOLE, BasePath="agents")
+    assert with_path.properties("Domain") == {
+        "DomainName": "api.example.com",
+        "RegionalCertificateArn": WHOLE["CertificateArn"],
+        "EndpointConfiguration": {"Types": ["REGIONAL"]},
+        "SecurityPolicy": "TLS_1_2",
+    }
+    mapping = {"DomainName": "Domain", "RestApiId": "Api", "Stage": "ApiliveStage"}
+    assert with_path.properties("DomainMapping") == mapping | {"BasePath": "agents"}
+    assert stack(**WHOLE).properties("DomainMapping") == mapping
+    assert with_path.outputs["Url"]["Value"] == "https://api.example.com/agents"
+    assert stack(**WHOLE).outputs["Url"]["Value"] == "https://api.example.com"
+    assert not {"Domain", "DomainMapping"} & set(stack().resources)
+
+
+@pytest.mark.parametrize(("wish", "disabled"), [("yes", False), ("no", True)])
+def test_the_default_endpoint_can_be_switched_off(wish: str, disabled: bool) -> None:
+    body_ = body_of(stack(**WHOLE, DefaultEndpoint=wish))
+    assert body_["x-amazon-apigateway-endpoint-configuration"] == {"disableExecuteApiEndpoint": disabled}
+
+
+def test_a_web_acl_filters_the_stage() -> None:
+    assert stack(**WHOLE).properties("WebAclAssociation") == {
+        "ResourceArn": "arn:aws:apigateway:eu-west-1::/restapis/Api/stages/ApiliveStage",
+        "WebACLArn": WHOLE["WebAclArn"],
+    }
+    assert "WebAclAssociation" not in stack().resources
+
+
+def test_the_api_is_deployed_anew_with_every_deployment_of_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     # A stage serves the snapshot of its deployment, whatever has changed in the API since.
-    before, after = stack(), stack(**{parameter: ANOTHER[parameter]})
-    assert (body_of(before) != body_of(after)) == (deployment_of(before) != deployment_of(after))
+    names = []
+    for moment in (1_700_000_000, 1_700_000_060):
+        monkeypatch.setattr("time.time", lambda moment=moment: moment)
+        expanded, _ = expand()
+        names += [name for name, each in expanded["Resources"].items() if each["Type"] == "AWS::ApiGateway::Deployment"]
+    assert len(set(names)) == 2
 
 
 def test_the_time_that_a_key_is_remembered_is_held_by_the_api() -> None:
@@ -142,11 +196,14 @@ def test_the_access_log_waits_for_the_role_of_the_account_where_the_stack_gives_
     assert given.resources["ApiLogs"]["Metadata"]["WritableBy"] == "GatewayAccount"
     assert given.properties("GatewayAccount") == {"CloudWatchRoleArn": "GatewayAccountLogsRole.Arn"}
     assert not {"GatewayAccount", "GatewayAccountLogsRole"} & set(left.resources)
+    # It overwrites a setting of the whole account, so it must be asked for.
+    assert PARAMETERS["GatewayAccountRole"]["Default"] == "no"
 
 
 @pytest.mark.parametrize("origins", ["https://a.example", "https://a.example, https://b.example:8443"])
 def test_the_function_gets_the_origins_that_browsers_may_call_from(origins: str) -> None:
     environment = stack(CorsOrigins=origins).properties("ListSessionsFunction")["Environment"]["Variables"]
     assert environment["CORS_ORIGINS"] == origins
-    request = {"httpMethod": "OPTIONS", "headers": {"origin": "https://a.example"}}
-    assert Origins(environment["CORS_ORIGINS"]).headers(request)["Access-Control-Allow-Origin"] == "https://a.example"
+    cors = cors_config(environment["CORS_ORIGINS"])
+    assert cors is not None
+    assert cors.to_dict("https://a.example")["Access-Control-Allow-Origin"] == "https://a.example"

@@ -6,7 +6,7 @@ import pytest
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
 from sessions.settings import AuthorizeSettings, CountSettings, ListSettings
-from tests.template.stack import ANOTHER, PARAMETERS, ROOT, TEXT, Stack, stack
+from tests.template.stack import ANOTHER, PARAMETERS, ROOT, TEXT, Stack, change, stack
 
 SETTINGS = {
     "ListSessionsFunction": ListSettings,
@@ -16,6 +16,8 @@ SETTINGS = {
 FUNCTIONS = sorted(SETTINGS)
 LAYERS = ["DependenciesLayer", "SessionsLayer"]
 ENGINE = {"AWS_ENDPOINT_URL_DYNAMODB": "https://vpce.example"}
+COMMON = {"POWERTOOLS_LOG_LEVEL": "INFO", "POWERTOOLS_METRICS_NAMESPACE": "Sessions", "STACK_NAME": "sessions-test"}
+"""What Powertools reads, and the dimension that tells the metrics of two stacks apart."""
 
 
 def environment(name: str) -> dict[str, str]:
@@ -32,7 +34,8 @@ def changed(one: Stack, other: Stack) -> set[str]:
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_gets_the_variables_that_its_settings_name_and_no_other(name: str) -> None:
-    assert set(environment(name)) == {field.upper() for field in SETTINGS[name]._fields}
+    settings = {field.upper() for field in SETTINGS[name]._fields}
+    assert set(environment(name)) == settings | set(COMMON) | {"POWERTOOLS_SERVICE_NAME"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -42,13 +45,33 @@ def test_a_function_uses_another_dynamodb_when_the_stack_names_one(name: str) ->
 
 
 def test_the_variables_name_the_tables_of_the_stack() -> None:
-    assert environment("ListSessionsFunction") == {
+    assert environment("ListSessionsFunction") == COMMON | {
+        "POWERTOOLS_SERVICE_NAME": "list_sessions",
         "SESSIONS_TABLE": "SessionsTable",
         "COUNTS_TABLE": "CountsTable",
         "CORS_ORIGINS": "",
     }
-    assert environment("AuthorizeFunction") == {"API_KEYS_TABLE": "ApiKeysTable"}
-    assert environment("CountSessionsFunction") == {"COUNTS_TABLE": "CountsTable"}
+    assert environment("AuthorizeFunction") == COMMON | {
+        "POWERTOOLS_SERVICE_NAME": "authorize",
+        "API_KEYS_TABLE": "ApiKeysTable",
+    }
+    assert environment("CountSessionsFunction") == COMMON | {
+        "POWERTOOLS_SERVICE_NAME": "count_sessions",
+        "COUNTS_TABLE": "CountsTable",
+    }
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("level", ["DEBUG", "INFO"])
+def test_lambda_and_powertools_agree_on_the_level(name: str, level: str) -> None:
+    # Otherwise Powertools warns at every start (`Logger._determine_log_level`).
+    function = stack(LogLevel=level).properties(name)
+    assert function["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] == level
+    assert function["LoggingConfig"]["ApplicationLogLevel"] == level
+
+
+def test_no_level_is_offered_that_would_drop_the_lines_with_metrics() -> None:
+    assert PARAMETERS["LogLevel"]["AllowedValues"] == ["DEBUG", "INFO"]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -58,7 +81,12 @@ def test_a_function_runs_its_folder_with_both_layers_traced_and_logged(name: str
     assert function["Architectures"] == ["arm64"]
     assert function["Handler"] == "app.handler"
     assert function["TracingConfig"] == {"Mode": "Active"}
-    assert function["LoggingConfig"] == {"LogGroup": name.removesuffix("Function") + "Logs"}
+    assert function["LoggingConfig"] == {
+        "LogFormat": "JSON",
+        "ApplicationLogLevel": "INFO",
+        "SystemLogLevel": "INFO",
+        "LogGroup": name.removesuffix("Function") + "Logs",
+    }
     assert [layer.startswith(("SessionsLayer", "DependenciesLayer")) for layer in function["Layers"]] == [True, True]
 
 
@@ -85,7 +113,7 @@ def test_a_changed_layer_alone_makes_a_version_of_every_function(name: str) -> N
 @pytest.mark.parametrize("parameter", sorted(ANOTHER))
 def test_a_parameter_that_a_function_gets_makes_a_version_and_no_other_does(parameter: str) -> None:
     # An alias keeps the configuration of its version, and Lambda refuses a version that changes nothing.
-    before, after = stack(), stack(**{parameter: ANOTHER[parameter]})
+    before, after = change(parameter)
     getting = {name for name in FUNCTIONS if before.properties(name) != after.properties(name)}
     assert changed(before, after) == getting
 
@@ -101,7 +129,7 @@ def test_a_description_of_a_version_fits_and_replaces_it() -> None:
     versions = stack(**longest, Architecture="x86_64").of_type("AWS::Lambda::Version").values()
     descriptions = {each["FunctionName"]: each["Description"] for each in versions}
     assert descriptions["ListSessionsFunction"] == (
-        f"x86_64, snapshot no, DynamoDB {longest['DynamoDbEndpoint']}, origins {longest['CorsOrigins']}"
+        f"x86_64, snapshot no, log INFO, DynamoDB {longest['DynamoDbEndpoint']}, origins {longest['CorsOrigins']}"
     )
     assert max(map(len, descriptions.values())) <= 256  # CreateFunction and PublishVersion, Description
     assert {name: PARAMETERS[name]["MaxLength"] for name in longest} == {each: len(longest[each]) for each in longest}
@@ -129,6 +157,37 @@ def test_a_version_is_shipped_by_canary_in_production_and_rolled_back_by_alarms(
     assert update["DeploymentGroupName"] == f"{name}DeploymentGroup"
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_forced_version_is_shipped_at_once_past_every_alarm(name: str) -> None:
+    # While an alarm is on, CodeDeploy stops every deployment, that of the mend too.
+    group = stack(Environment="production", Rollout="forced").properties(f"{name}DeploymentGroup")
+    assert group["DeploymentConfigName"] == "CodeDeployDefault.LambdaAllAtOnce"
+    assert group.get("AlarmConfiguration", {}).get("Alarms", []) == []
+
+
+@pytest.mark.parametrize("name", ["ListSessionsFunction", "AuthorizeFunction"])
+def test_the_hook_is_asked_before_traffic_when_wished(name: str) -> None:
+    updates = {
+        wish: stack(PreTrafficHook=wish).resources[f"{name}Aliaslive"]["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]
+        for wish in ("yes", "no")
+    }
+    assert updates["yes"]["BeforeAllowTrafficHook"] == "CheckReleaseFunction"
+    assert "BeforeAllowTrafficHook" not in updates["no"]
+    assert "CheckReleaseFunction" not in stack(PreTrafficHook="no").resources
+
+
+def test_the_hook_calls_the_versions_that_are_being_deployed_and_uses_no_layer() -> None:
+    found = stack(PreTrafficHook="yes")
+    hook = found.properties("CheckReleaseFunction")
+    versions = {function: version for function, (version, _) in found.versions().items()}
+    variables = hook["Environment"]["Variables"]
+    assert variables["LIST_SESSIONS_VERSION"] == versions["ListSessionsFunction"]
+    assert variables["AUTHORIZE_VERSION"] == versions["AuthorizeFunction"]
+    assert variables["ORGANIZATION"] == "org_" + "0" * 32
+    assert "Layers" not in hook
+    assert "CheckReleaseFunctionAliaslive" not in found.resources
+
+
 @pytest.mark.parametrize(("wish", "applied"), [("yes", "PublishedVersions"), ("no", "None")])
 def test_the_functions_that_callers_wait_for_start_from_a_snapshot_when_wished(wish: str, applied: str) -> None:
     found = stack(SnapStart=wish)
@@ -147,7 +206,7 @@ def test_the_stream_is_delivered_to_the_alias_until_it_is_counted_or_named_in_th
         "FunctionName": "CountSessionsFunctionAliaslive",
         "StartingPosition": "TRIM_HORIZON",
         "BatchSize": 100,
-        "MaximumBatchingWindowInSeconds": 0,
+        "MaximumBatchingWindowInSeconds": 1,
         "BisectBatchOnFunctionError": True,
         "MaximumRetryAttempts": 20,
         "MaximumRecordAgeInSeconds": 21600,

@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from sessions import errors, http
-from tests.conftest import Lines
-from tests.service import Service, session
+from sessions.errors import ApiError
+from tests.service import CONTEXT, Service, session
 from tests.template.stack import ROOT, stack
 
 FUNCTIONS = ("ListSessionsFunction", "AuthorizeFunction", "CountSessionsFunction")
 ALWAYS = {"ServerErrorsAlarm", "AuthorizerErrorsAlarm", "CountingErrorsAlarm"}
 STATISTICS = {"Sum", "Average", "Minimum", "Maximum", "SampleCount"}
 PERCENTILES = {"p50", "p95", "p99"}
+CODES = {error.code for error in ApiError.__subclasses__()} | {"ok"}
 
 
 class Emitted(NamedTuple):
@@ -40,7 +40,7 @@ OF_AWS = {
     ("AWS/ApiGateway", "Count"): emitted(*API, statistics={"SampleCount"}),
     ("AWS/ApiGateway", "4XXError"): emitted(*API, statistics={"Sum", "Average"}),
     ("AWS/ApiGateway", "5XXError"): emitted(*API, statistics={"Sum", "Average"}),
-    ("AWS/ApiGateway", "Latency"): emitted(*API, statistics={"Average", "Maximum"} | PERCENTILES),
+    ("AWS/ApiGateway", "Latency"): emitted(*API, statistics={"Average", "Maximum", "PR(:1000)"} | PERCENTILES),
     # 'Types of metrics for Lambda functions' and 'Viewing metrics': Resource is `function:alias`.
     ("AWS/Lambda", "Errors"): emitted(*LAMBDA, statistics={"Sum"}),
     ("AWS/Lambda", "Throttles"): emitted(*LAMBDA, statistics={"Sum"}),
@@ -63,6 +63,25 @@ VALUES = {
     "GlobalSecondaryIndexName": {"by_organization", "by_organization_agent"},
     "QueueName": {"FailureQueue.QueueName"},
 }
+
+
+OF_OURS = {
+    "list_sessions": {f"Responses.{code}" for code in CODES}
+    | {"Duration", "RoundTrips", "ReadUnits", "ItemsRead", "InvalidItems", "NegativeBins", "ColdStart"},
+    "authorize": {"Allowed", "Failed", "ColdStart"}
+    | {f"Denied.{reason}" for reason in ("no_key", "malformed", "unknown", "expired")},
+    "count_sessions": {
+        *("SessionsCounted", "Transactions", "Retries", "FailedRecords", "InvalidRecords", "ColdStart"),
+    },
+}
+"""What each function prints, by its service name."""
+FUNCTION_OF = {
+    "list_sessions": "ListSessionsFunction",
+    "authorize": "AuthorizeFunction",
+    "count_sessions": "CountSessionsFunction",
+}
+NOT_SHOWN = {("count_sessions", "ColdStart")}
+"""Nobody waits for it."""
 
 
 class Metric(NamedTuple):
@@ -114,21 +133,28 @@ EVERYWHERE = LOOKED_AT + SHOWN
 
 
 @pytest.fixture
-def of_ours(service: Service, lines: Lines) -> dict[tuple[str, str], set[str]]:
-    """Metric and service by name, as the functions print them in the embedded metric format."""
+def of_ours(
+    service: Service, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> set[tuple[str, str, frozenset[str]]]:
+    """Metric, service and names of the dimensions, as the functions print them in the embedded metric format."""
+    for name in FUNCTION_OF:
+        monkeypatch.setattr(service.function(name).observability, "_is_cold", True)
     service.put(*(session(number) for number in range(3)))
     service.drain()
     service.get()
     service.get("limit=x")
     service.get(organization=None)
-    found: dict[tuple[str, str], set[str]] = {}
-    for line in lines():
+    service.function("authorize").handler(json.loads((ROOT / "events" / "authorize.json").read_text()), CONTEXT)
+    found = set()
+    for line in map(json.loads, capsys.readouterr().out.splitlines()):
         for directive in line.get("_aws", {}).get("CloudWatchMetrics", []):
             assert directive["Namespace"] == "Sessions"
-            assert directive["Dimensions"] == [["service"]]
+            [dimensions] = directive["Dimensions"]
+            assert all(line[name] for name in dimensions)
             for each in directive["Metrics"]:
+                assert each["Unit"] == ("Milliseconds" if each["Name"] == "Duration" else "Count")
                 assert isinstance(line[each["Name"]], int | float | list)
-                found.setdefault((directive["Namespace"], each["Name"]), set()).add(line["service"])
+                found.add((each["Name"], line["service"], frozenset(dimensions)))
     return found
 
 
@@ -144,21 +170,32 @@ def test_a_metric_of_aws_exists_with_these_dimensions_and_this_statistic(where: 
         assert looked_at.dimensions["Resource"] == looked_at.dimensions["FunctionName"] + ":live"
 
 
-def test_a_metric_of_ours_is_one_that_the_functions_print(of_ours: dict[tuple[str, str], set[str]]) -> None:
-    assert {"Answers.ok", "Answers.invalid_parameter", "Answers.unauthorized"} <= {name for _, name in of_ours}
-    for code in {http.error_code(error()) for error in errors.SessionsError.__subclasses__()}:
-        of_ours["Sessions", f"Answers.{code}"] = {"list_sessions"}
-    for where, looked_at in EVERYWHERE:
-        if looked_at.namespace == "Sessions":
-            assert looked_at.dimensions.keys() == {"service"}, where
-            assert looked_at.dimensions["service"] in of_ours[looked_at.namespace, looked_at.name], where
-            assert looked_at.statistic in STATISTICS | PERCENTILES, where
+@pytest.mark.parametrize(("where", "looked_at"), EVERYWHERE, ids=lambda value: getattr(value, "name", value))
+def test_a_metric_of_ours_is_asked_for_with_its_own_dimensions(where: str, looked_at: Metric) -> None:
+    if looked_at.namespace != "Sessions":
+        return  # the test before
+    service = looked_at.dimensions["service"]
+    assert looked_at.name in OF_OURS[service], where
+    expected = {"service": service, "stack": "sessions-test"}
+    if looked_at.name == "ColdStart":  # Powertools' own metric (`Metrics.add_cold_start_metric`)
+        expected = {"service": service, "function_name": FUNCTION_OF[service]}
+    assert looked_at.dimensions == expected, where
+    assert looked_at.statistic in STATISTICS | PERCENTILES, where
 
 
-def test_every_code_of_the_contract_that_the_function_answers_is_on_the_dashboard() -> None:
-    codes = {http.error_code(error()) for error in errors.SessionsError.__subclasses__()} | {"ok"}
-    answers = {each.name for _, each in SHOWN if each.name.startswith("Answers.")}
-    assert answers == {f"Answers.{code}" for code in codes}
+def test_the_functions_print_the_metrics_that_are_looked_at(of_ours: set[tuple[str, str, frozenset[str]]]) -> None:
+    assert {"Responses.ok", "Responses.invalid_parameter", "Responses.unauthorized"} <= {name for name, _, _ in of_ours}
+    assert {service for name, service, _ in of_ours if name == "ColdStart"} == set(OF_OURS)
+    assert {name for name, service, _ in of_ours if service == "authorize"} >= {"Denied.unknown"}
+    assert {name for name, service, _ in of_ours if service == "count_sessions"} >= {"SessionsCounted", "Transactions"}
+    for name, service, dimensions in of_ours:
+        assert name in OF_OURS[service]
+        assert dimensions == ({"function_name", "service"} if name == "ColdStart" else {"service", "stack"})
+
+
+def test_every_metric_that_the_functions_print_is_on_the_dashboard() -> None:
+    shown_ = {(each.dimensions["service"], each.name) for _, each in SHOWN if each.namespace == "Sessions"}
+    assert shown_ == {(service, name) for service, names in OF_OURS.items() for name in names} - NOT_SHOWN
 
 
 def test_without_monitoring_only_the_alarms_that_roll_deployments_back_are_left() -> None:
@@ -184,14 +221,66 @@ def test_an_alarm_has_a_chapter_in_the_operators_guide(name: str) -> None:
     assert f"### {suffix}\n" in (ROOT / "docs" / "operations.md").read_text()
 
 
-def test_an_expression_adds_all_its_metrics_and_gaps_count_as_zero() -> None:
-    for alarm in ALARMS.values():
-        for query in alarm.get("Metrics", []):
-            if "Expression" in query:
-                assert query["Expression"] == "SUM(FILL(METRICS(), 0))"
-                assert "ReturnData" not in query
-            else:
-                assert query["ReturnData"] is False
+def test_an_alarm_watches_its_expression_alone_over_metrics_of_one_period() -> None:
+    for name, alarm in ALARMS.items():
+        queries = alarm.get("Metrics", [])
+        assert [query["ReturnData"] for query in queries if "Expression" not in query] == [False] * (len(queries) - 1)
+        assert sum("Expression" in query and "ReturnData" not in query for query in queries) == bool(queries), name
+        # CloudWatch refuses an alarm whose metrics differ in it.
+        assert len({query["MetricStat"]["Period"] for query in queries if "MetricStat" in query}) <= 1, name
+
+
+@pytest.mark.parametrize("name", ["CountingErrorsAlarm", "ThrottlingAlarm"])
+def test_failures_are_added_up_and_gaps_count_as_zero(name: str) -> None:
+    [expression] = [query["Expression"] for query in ALARMS[name]["Metrics"] if "Expression" in query]
+    assert expression == "SUM(FILL(METRICS(), 0))"
+
+
+# Objectives over 30 days, as docs/operations.md states them, and how many times faster than allowed an alarm
+# lets the budget be used up ('The Site Reliability Workbook', 'Alerting on SLOs').
+DAYS = 30
+BURNING = {"Fast": (14.4, 3600), "Slow": (6.0, 6 * 3600)}
+USED = {"Fast": 0.02, "Slow": 0.05}
+"""Share of the budget that is gone when the alarm goes off."""
+
+
+def expression_of(name: str, **metrics: float) -> float:
+    """What the alarm's expression comes to; it is Python, but for IF."""
+    alarm = ALARMS[name]
+    [expression] = [query["Expression"] for query in alarm["Metrics"] if "Expression" in query]
+    assert {query["Id"] for query in alarm["Metrics"] if "Expression" not in query} == set(metrics)
+    chosen = {"IF": lambda condition, yes, no: yes if condition else no}
+    return float(eval(expression, chosen, dict(metrics)))
+
+
+def goes_off(name: str, **metrics: float) -> bool:
+    assert ALARMS[name]["ComparisonOperator"] == "GreaterThanThreshold"
+    return expression_of(name, **metrics) > ALARMS[name]["Threshold"]
+
+
+@pytest.mark.parametrize("speed", sorted(BURNING))
+def test_an_alarm_of_availability_goes_off_when_its_share_of_the_budget_is_gone(speed: str) -> None:
+    rate, window = BURNING[speed]
+    assert "| availability | 99.9 % of requests" in (ROOT / "docs" / "operations.md").read_text()
+    assert rate * window / (DAYS * 24 * 3600) == pytest.approx(USED[speed])
+    name, requests = f"Availability{speed}Alarm", 100_000
+    allowed = 0.001 * requests
+    assert {query["MetricStat"]["Period"] for query in ALARMS[name]["Metrics"] if "MetricStat" in query} == {window}
+    assert goes_off(name, failed=allowed * rate + 1, requests=requests)
+    assert not goes_off(name, failed=allowed * rate - 1, requests=requests)
+    assert goes_off(name, failed=3, requests=3)
+    assert not goes_off(name, failed=2, requests=2)  # nobody is woken for two
+
+
+@pytest.mark.parametrize("speed", sorted(BURNING))
+def test_an_alarm_of_latency_goes_off_when_its_share_of_the_budget_is_gone(speed: str) -> None:
+    rate, window = BURNING[speed]
+    assert "| latency | 99 % of requests within a second" in (ROOT / "docs" / "operations.md").read_text()
+    name = f"Latency{speed}Alarm"
+    assert {query["MetricStat"]["Period"] for query in ALARMS[name]["Metrics"] if "MetricStat" in query} == {window}
+    assert goes_off(name, within=100 - rate - 0.1, requests=100)
+    assert not goes_off(name, within=100 - rate + 0.1, requests=100)
+    assert not goes_off(name, within=0, requests=99)  # a handful of cold starts
 
 
 def test_throttling_is_watched_on_every_table_and_index_that_the_functions_use() -> None:

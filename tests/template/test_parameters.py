@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.template.stack import ANOTHER, PARAMETERS, stack
+from tests.template.stack import ANOTHER, PARAMETERS, Rejected, change, stack
 
 BOUNDS = {"AllowedValues", "AllowedPattern", "MinValue"}
 
@@ -23,4 +23,19 @@ def test_a_parameter_is_described_and_bounded_and_has_a_default(name: str) -> No
 
 @pytest.mark.parametrize("name", sorted(PARAMETERS))
 def test_a_parameter_changes_what_is_created(name: str) -> None:
-    assert stack().resources != stack(**{name: ANOTHER[name]}).resources
+    before, after = change(name)
+    assert before.resources != after.resources
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({"DomainName": "api.example.com"}, "DomainName needs the CertificateArn"),
+        ({"DefaultEndpoint": "no"}, "Without the default endpoint the API needs a DomainName"),
+    ],
+)
+def test_parameters_that_cannot_work_together_are_rejected_before_anything_is_created(
+    parameters: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(Rejected, match=sentence):
+        stack(**parameters)

@@ -4,10 +4,11 @@ import re
 
 import pytest
 
-from tests.template.stack import TEXT, stack, statements
+from tests.template.stack import TEXT, WHOLE, stack, statements
 
 TRACES = {("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*")}
 FUNCTIONS = ("ListSessionsFunction", "AuthorizeFunction", "CountSessionsFunction")
+WHOLE_STACK = stack(**WHOLE)
 
 
 def logs(group: str) -> set[tuple[str, str]]:
@@ -36,7 +37,17 @@ EXPECTED = {
     }
     | TRACES
     | logs("CountSessionsLogs"),
-    "DeploymentRole": {("cloudwatch:DescribeAlarms", "*")}
+    "CheckReleaseRole": {
+        ("lambda:InvokeFunction", "ListSessionsFunction.Arn:*"),
+        ("lambda:InvokeFunction", "AuthorizeFunction.Arn:*"),
+        (
+            "codedeploy:PutLifecycleEventHookExecutionStatus",
+            "arn:aws:codedeploy:eu-west-1:123456789012:deploymentgroup:ServerlessDeploymentApplication/*",
+        ),
+    }
+    | TRACES
+    | logs("CheckReleaseLogs"),
+    "DeploymentRole": {("cloudwatch:DescribeAlarms", "*"), ("lambda:InvokeFunction", "CheckReleaseFunction.Arn")}
     | {
         (action, f"{function}.Arn{qualifier}")
         for action in ("lambda:GetAlias", "lambda:UpdateAlias", "lambda:GetProvisionedConcurrencyConfig")
@@ -49,23 +60,25 @@ TRUSTED = {
     "ListSessionsRole": "lambda.amazonaws.com",
     "AuthorizeRole": "lambda.amazonaws.com",
     "CountSessionsRole": "lambda.amazonaws.com",
+    "CheckReleaseRole": "lambda.amazonaws.com",
     "DeploymentRole": "codedeploy.amazonaws.com",
     "GatewayAccountLogsRole": "apigateway.amazonaws.com",
 }
 
 
 def test_there_is_no_other_role() -> None:
-    assert set(stack().of_type("AWS::IAM::Role")) == set(EXPECTED)
+    assert set(WHOLE_STACK.of_type("AWS::IAM::Role")) == set(EXPECTED)
+    assert set(stack().of_type("AWS::IAM::Role")) == set(EXPECTED) - {"CheckReleaseRole", "GatewayAccountLogsRole"}
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_a_role_allows_this_and_nothing_else(name: str) -> None:
-    assert set(statements(stack().properties(name))) == EXPECTED[name]
+    assert set(statements(WHOLE_STACK.properties(name))) == EXPECTED[name]
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_a_role_is_for_one_service_and_takes_no_managed_policy(name: str) -> None:
-    role = stack().properties(name)
+    role = WHOLE_STACK.properties(name)
     [statement] = role["AssumeRolePolicyDocument"]["Statement"]
     assert statement == {"Effect": "Allow", "Principal": {"Service": TRUSTED[name]}, "Action": "sts:AssumeRole"}
     # The account's role for the gateway's logs is the exception: it serves every API of the account.
@@ -73,20 +86,25 @@ def test_a_role_is_for_one_service_and_takes_no_managed_policy(name: str) -> Non
     assert role.get("ManagedPolicyArns", []) == (account if name == "GatewayAccountLogsRole" else [])
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", [*FUNCTIONS, "CheckReleaseFunction"])
 def test_each_function_has_a_role_of_its_own(name: str) -> None:
-    assert stack().properties(name)["Role"] == name.removesuffix("Function") + "Role.Arn"
+    assert WHOLE_STACK.properties(name)["Role"] == name.removesuffix("Function") + "Role.Arn"
 
 
 def test_no_action_is_a_wildcard() -> None:
-    allowed = [action for role in EXPECTED for action, _ in statements(stack().properties(role))]
+    allowed = [action for role in EXPECTED for action, _ in statements(WHOLE_STACK.properties(role))]
     assert [action for action in allowed if "*" in action] == []
+
+
+def test_without_the_hook_codedeploy_may_call_no_function() -> None:
+    allowed = {action for action, _ in statements(stack().properties("DeploymentRole"))}
+    assert "lambda:InvokeFunction" not in allowed
 
 
 def test_the_reason_stands_beside_every_wildcard_of_a_resource() -> None:
     lines = TEXT.splitlines()
     wild = [number for number, line in enumerate(lines) if re.search(r'Resource: "\*"|:\*$', line)]
-    assert len(wild) == 6
+    assert len(wild) == 8
     for number in wild:
         statement = next(above for above in range(number, 0, -1) if lines[above].lstrip().startswith("- "))
         around = [line for line in lines[number - 6 : number + 1] if "#" in line]

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import random
+import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
+import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 
 from sessions.errors import Unavailable
+from sessions.response_checks import DamagedResponse, ResponseChecks
+from sessions.response_parser import ItemParserFactory
+from sessions.schema import Item
 from sessions.settings import starts_from_snapshot
-from sessions.wire import FromJson, WireParserFactory
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -27,8 +30,21 @@ ATTEMPTS: Final = 2
 """Seconds, seconds and tries of one call: 8 s and a pause of at most 1 s when nothing answers."""
 
 DEADLINE: Final = 10.0
-"""Seconds after which a request starts no further call. With a last call of 9 s it ends 10 s before the
-29 s after which API Gateway gives up on an integration ('Amazon API Gateway quotas')."""
+"""Seconds after which a request starts no further call. With a last call of 9 s it ends 10 s before the 29 s after
+which API Gateway gives up on an integration ('Amazon API Gateway quotas')."""
+
+BATCH_GET_KEYS: Final = 100
+"""Keys in one BatchGetItem ('Quotas in Amazon DynamoDB', BatchGetItem)."""
+
+TIME_LIMIT: Final = 15.0
+"""Seconds after which a request is given up, whatever its calls do: 5 s before Lambda would end the function, and well
+before the gateway gives up."""
+
+TOOK_TOO_LONG: Final = "The response took too long; try again shortly."
+
+THREADS: Final = 32
+"""Threads at most: a container serves one request at a time, and whoever calls a handler from several threads of a
+process of his own must not wait for a thread that waits for another."""
 
 _TRANSIENT: Final = frozenset(
     {
@@ -44,21 +60,17 @@ _TRANSIENT: Final = frozenset(
 )
 """Codes that another try may not meet again ('Error handling with DynamoDB')."""
 
-Item = dict[str, Any]
-"""An item as it travels: `{"title": {"S": "..."}, ...}`."""
+CALL_FAULTS: Final = (ClientError, HTTPClientError, BotocoreConnectionError, DamagedResponse)
+"""What a call through botocore raises when DynamoDB refuses it or does not answer."""
 
-One = TypeVar("One")
-Other = TypeVar("Other")
+First = TypeVar("First")
+Second = TypeVar("Second")
 
 
-def client(from_json: FromJson = json.loads) -> DynamoDBClient:
-    """A new client; one serves all requests of a container, from any thread.
-
-    Args:
-        from_json: reads DynamoDB's answers.
-    """
-    session = botocore.session.get_session()
-    session.register_component("response_parser_factory", WireParserFactory(from_json))
+def client() -> DynamoDBClient:
+    """A new client; one serves all requests of a container, from any thread."""
+    core = botocore.session.get_session()
+    core.register_component("response_parser_factory", ItemParserFactory())
     config = Config(
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,
@@ -69,7 +81,9 @@ def client(from_json: FromJson = json.loads) -> DynamoDBClient:
         user_agent="sessions",
         parameter_validation=False,
     )
-    dynamodb = cast("DynamoDBClient", session.create_client("dynamodb", config=config))
+    dynamodb = cast("DynamoDBClient", boto3.session.Session(botocore_session=core).client("dynamodb", config=config))
+    events: Any = dynamodb.meta.events  # whose types know no handler that returns something
+    events.register("needs-retry.dynamodb", ResponseChecks(ATTEMPTS))
     if starts_from_snapshot():
         _renew_after_restore(dynamodb)
     return dynamodb
@@ -89,40 +103,104 @@ def is_transient(error: Exception) -> bool:
     if isinstance(error, ClientError):
         status: int = error.response["ResponseMetadata"]["HTTPStatusCode"]
         return status >= 500 or error.response["Error"]["Code"] in _TRANSIENT
-    return isinstance(error, HTTPClientError | BotocoreConnectionError)
+    return isinstance(error, CALL_FAULTS)
 
 
 def call(operation: Callable[..., Any], **parameters: Any) -> dict[str, Any]:
-    """The answer of one operation of the client.
+    """The response of one operation of the client.
 
     Raises:
         Unavailable: DynamoDB throttled, failed or did not answer; any other fault is raised as it is.
     """
     try:
-        answer: dict[str, Any] = operation(**parameters)
-    except (ClientError, HTTPClientError, BotocoreConnectionError) as error:
+        response: dict[str, Any] = operation(**parameters)
+    except CALL_FAULTS as error:
         if is_transient(error):
-            raise Unavailable("The service is busy or cannot be reached; try again shortly.") from error
+            raise Unavailable from error
         raise
-    return answer
+    return response
 
 
-_beside = ThreadPoolExecutor(max_workers=4, thread_name_prefix="reader")
+def batch_get(
+    dynamodb: DynamoDBClient, table: str, keys: Sequence[Item], attributes: Sequence[str] = ()
+) -> tuple[list[Item], list[Item]]:
+    """The items of at most 100 keys as they are now, and the keys that DynamoDB left unprocessed.
+
+    Args:
+        attributes: those to return; none given means all.
+    """
+    names = {f"#{name}": name for name in attributes}  # `scope` and others are reserved words
+    wanted: Any = {"Keys": list(keys), "ConsistentRead": True}
+    if names:
+        wanted |= {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
+    response: Any = dynamodb.batch_get_item(RequestItems={table: wanted})
+    unprocessed = response.get("UnprocessedKeys", {}).get(table, {}).get("Keys", [])
+    return response["Responses"].get(table, []), unprocessed
+
+
+class TimeLimit:
+    """Stops waiting for work that does not end.
+
+    botocore bounds the time between two bytes of a response, and not the whole of it: a network that lets a byte
+    trickle through now and then would hold a request until Lambda ends it. So work runs in threads, and what is late is
+    left behind there with its connections.
+    """
+
+    def __init__(self, seconds: float = TIME_LIMIT) -> None:
+        self._seconds = seconds
+        self._works, self.reads = self._new_threads()
+
+    def run(self, work: Callable[[], First]) -> First:
+        """The result of the work.
+
+        Raises:
+            Unavailable: it took too long; any other exception is raised as it is.
+        """
+        pending = self._works.submit(work)
+        done, _ = wait([pending], self._seconds)
+        if not done:
+            self._works, self.reads = self._new_threads()
+            raise Unavailable(TOOK_TOO_LONG)
+        return pending.result()
+
+    @staticmethod
+    def _new_threads() -> tuple[Executor, Executor]:
+        """Threads for requests, and threads for those of their reads that are made at the same time."""
+        return ThreadPoolExecutor(THREADS, "request"), ThreadPoolExecutor(THREADS, "read")
+
+
+class Cost(NamedTuple):
+    """What the reads of a request took."""
+
+    requests: int
+    """Requests sent to DynamoDB; botocore's own retries are not counted."""
+    round_trips: int
+    """Requests that had to wait for one another."""
+    read_units: float
+    items_read: int
+    """Items that DynamoDB read, skipped ones included."""
 
 
 class Reader:
     """The reads of one request: under one deadline, and counted."""
 
-    def __init__(self, dynamodb: DynamoDBClient, ends_at: float | None = None) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, executor: Executor, deadline: float = DEADLINE) -> None:
+        """
+        Args:
+            executor: runs the first of two reads that are made at the same time.
+            deadline: seconds from now after which no further read begins.
+        """
         self._dynamodb = dynamodb
-        self._ends_at = time.monotonic() + DEADLINE if ends_at is None else ends_at
-        self.requests = 0
-        """Requests sent to DynamoDB; botocore's own retries are not counted."""
-        self.round_trips = 0
-        """Requests that had to wait for one another."""
-        self.read_units = 0.0
-        self.entries = 0
-        """Items that DynamoDB read, skipped ones included."""
+        self._executor = executor
+        self._ends_at = time.monotonic() + deadline
+        self._cost = Cost(0, 0, 0.0, 0)
+        self._lock = threading.Lock()
+        self._thread = threading.local()
+
+    @property
+    def cost(self) -> Cost:
+        """What the reads have taken so far, for the thread that makes them."""
+        return self._cost._replace(round_trips=self._round_trips)
 
     def query(self, **parameters: Any) -> dict[str, Any]:
         """One Query, which is one cursor page of at most 1 MB.
@@ -131,24 +209,38 @@ class Reader:
             Unavailable: DynamoDB throttled, failed or did not answer, or the deadline has passed.
         """
         if time.monotonic() > self._ends_at:
-            raise Unavailable("The answer took too long; try again shortly.")
-        answer = call(self._dynamodb.query, ReturnConsumedCapacity="TOTAL", **parameters)
-        self.requests += 1
-        self.round_trips += 1
-        self.read_units += answer.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0)
-        self.entries += answer["ScannedCount"]
-        return answer
+            raise Unavailable(TOOK_TOO_LONG)
+        response = call(self._dynamodb.query, ReturnConsumedCapacity="TOTAL", **parameters)
+        self._round_trips += 1
+        read_units = response.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0)
+        with self._lock:
+            cost = self._cost
+            self._cost = Cost(
+                cost.requests + 1, 0, cost.read_units + read_units, cost.items_read + response["ScannedCount"]
+            )
+        return response
 
-    def together(self, one: Callable[[Reader], One], other: Callable[[Reader], Other]) -> tuple[One, Other]:
-        """The results of two independent reads, made at the same time with a reader each."""
-        readers = Reader(self._dynamodb, self._ends_at), Reader(self._dynamodb, self._ends_at)
-        pending = _beside.submit(one, readers[0])
+    def together(self, first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
+        """The results of two independent reads, made at the same time."""
+        before = self._round_trips
+        pending = self._executor.submit(self._beside, first)
         try:
-            result = other(readers[1])
+            result = second()
         finally:
-            wait([pending])  # no read outlives its request: Lambda freezes the container after the answer
-            self.requests += readers[0].requests + readers[1].requests
-            self.round_trips += max(readers[0].round_trips, readers[1].round_trips)
-            self.read_units += readers[0].read_units + readers[1].read_units
-            self.entries += readers[0].entries + readers[1].entries
-        return pending.result(), result
+            wait([pending])  # no read outlives its request: Lambda freezes the container after the response
+        beside, round_trips = pending.result()
+        self._round_trips = max(self._round_trips, before + round_trips)
+        return beside, result
+
+    def _beside(self, read: Callable[[], First]) -> tuple[First, int]:
+        self._round_trips = 0
+        return read(), self._round_trips
+
+    @property
+    def _round_trips(self) -> int:
+        """Requests of this thread, and of those that it waited for."""
+        return getattr(self._thread, "round_trips", 0)
+
+    @_round_trips.setter
+    def _round_trips(self, round_trips: int) -> None:
+        self._thread.round_trips = round_trips

@@ -1,9 +1,12 @@
 """The environment of each function, read once at start; `template.yaml` supplies every value."""
 
 import os
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from sessions.errors import SettingMissing
+
+NO_STACK: Final = "undefined"
+"""Dimension of metrics that are written outside a stack, such as by `make run`."""
 
 
 class ListSettings(NamedTuple):
@@ -43,6 +46,11 @@ def read(settings: type[Settings]) -> Settings:
             raise SettingMissing(f"The environment variable {name} is not set.")
         values[field] = os.environ[name]
     return settings(**values)
+
+
+def stack_name() -> str:
+    """The CloudFormation stack that the function belongs to, a dimension of its metrics."""
+    return os.environ.get("STACK_NAME") or NO_STACK
 
 
 def starts_from_snapshot() -> bool:

@@ -1,0 +1,1 @@
+"""A page at an offset, out of counts and index."""
