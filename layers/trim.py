@@ -39,11 +39,11 @@ class LeftOut(NamedTuple):
 
 
 LEFT_OUT: Final = (
-    LeftOut("botocore/data/*/*", f"models of four hundred services; {SERVICE}'s is made smaller instead", 15_880),
+    LeftOut("botocore/data/*/", f"models of four hundred services; only {SERVICE}'s is kept", 15_880),
     LeftOut("aws_lambda_powertools/event_handler/openapi/swagger_ui/*.min.*", "Swagger UI, served by `make run`", 450),
     LeftOut("pydantic/v1", "pydantic's first API, for those who still use it", 390),
     LeftOut("dateutil/zoneinfo/*.tar.gz", "time zones; all times here are UTC", 150),
-    LeftOut("boto3/data/*/*", "resources; the functions use the client", 40),
+    LeftOut("boto3/data", "resources; the functions use the client", 40),
     LeftOut("*.dist-info/RECORD", "lists of the files of a package, which pip needs", 60),
     LeftOut("bin", "commands", 2),
 )
@@ -51,30 +51,26 @@ LEFT_OUT: Final = (
 
 def trim(folder: Path) -> None:
     """Removes from installed packages what is left out, and makes the one model that is left smaller."""
-    model = _service_model(folder / "botocore" / "data")
+    models = folder / "botocore" / "data" / SERVICE
     for left_out in LEFT_OUT:
-        found = [path for path in folder.glob(left_out.pattern) if not path.is_relative_to(model)]
+        found = [path for path in folder.glob(left_out.pattern) if path != models]
         if not found:
             sys.exit(f"layers/trim.py: nothing matches {left_out.pattern!r} any more.")
         for path in found:
             _remove(path)
-    _trim_model(model)
+    _trim_models(models)
     _trim_endpoints(folder / "botocore" / "data" / "endpoints.json")
 
 
-def _service_model(data: Path) -> Path:
-    """The folder of the newest version of the service's model."""
-    return max((data / SERVICE).iterdir())
-
-
-def _trim_model(model: Path) -> None:
-    """Leaves the operations on items and the endpoint rules, uncompressed; waiters and paginators are not used."""
-    service = _load(model / "service-2.json.gz")
-    rules = _load(model / "endpoint-rule-set-1.json.gz")
-    _remove(model)
-    model.mkdir()
-    _dump(model / "service-2.json", trimmed_model(service))
-    _dump(model / "endpoint-rule-set-1.json", _without_documentation(rules))
+def _trim_models(models: Path) -> None:
+    """Leaves the newest version: operations on items and endpoint rules, uncompressed; no waiters, no paginators."""
+    newest = max(models.iterdir())
+    service = _load(newest / "service-2.json.gz")
+    rules = _load(newest / "endpoint-rule-set-1.json.gz")
+    _remove(models)
+    newest.mkdir(parents=True)
+    _dump(newest / "service-2.json", trimmed_model(service))
+    _dump(newest / "endpoint-rule-set-1.json", _without_documentation(rules))
 
 
 def trimmed_model(model: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
+from botocore.handlers import generate_idempotent_uuid
 
 from sessions.errors import Unavailable
 from sessions.response_parser import ItemParserFactory
@@ -58,7 +59,9 @@ Second = TypeVar("Second")
 
 def client() -> DynamoDBClient:
     """A new client; one serves all requests of a container, from any thread."""
-    core = botocore.session.get_session()
+    # Of botocore's 130 handlers for peculiarities of services one matters here: it lets botocore try a transaction again.
+    core = botocore.session.Session(include_builtin_handlers=False)
+    core.register("before-parameter-build.dynamodb", generate_idempotent_uuid)
     core.register_component("response_parser_factory", ItemParserFactory())
     config = Config(
         connect_timeout=CONNECT_TIMEOUT,
