@@ -43,6 +43,8 @@ bench: $(VENV)/dev build ## Measure, and write the figures into docs (needs Node
 	$(BIN)/python -m tests.benchmarks.speed
 	$(BIN)/python -m tests.benchmarks.counting
 	$(BIN)/python -m tests.benchmarks.paging
+	$(BIN)/python -m tests.benchmarks.ten_million
+	$(BIN)/python -m tests.benchmarks.simulation
 
 lock: $(VENV)/dev ## Lock the newest versions that fit
 	$(BIN)/pip install --quiet --disable-pip-version-check uv

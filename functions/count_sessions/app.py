@@ -12,12 +12,12 @@ from typing import Any
 from aws_lambda_powertools.utilities.data_classes import DynamoDBStreamEvent
 
 from sessions import dynamodb, settings
-from sessions.counting.transactions import CountWriter
+from sessions.counting.transactions import TIME_LIMIT, CountWriter
 from sessions.counting.transitions import after_changes, stream_changes
 from sessions.observability import Observability
 
 environment = settings.read(settings.CountSettings)
-counts = CountWriter(dynamodb.client(), environment.counts_table)
+counts = CountWriter(dynamodb.client(), environment.counts_table, time_limit=dynamodb.TimeLimit(TIME_LIMIT))
 observability = Observability()
 cold_start.finish()
 

@@ -1,8 +1,8 @@
 """The sessions of the benchmarks: two bursty years of one organization, at every size that is measured.
 
 Each organization has entries of about 1.4 kB from five agents. Three tenths of them fall into one month and
-a fortieth into one hour of it, with 400 in each of its minutes until they are used up. One more organization
-has 10,000 in a single minute. Everything follows from a seed; the tables are
+a fortieth into one hour of it, with 400 in each of its minutes until they are used up. Two more organizations
+have 10,000 and 30,000 in a single minute. Everything follows from a seed; the tables are
 written once, as DynamoDB exports tables, and kept.
 """
 
@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ops.load import item_of
-from sessions.buckets import buckets_of
+from sessions.histograms import Row, add
+from sessions.schema import IndexKeys, count_row_key
 from tests.benchmarks import engine
 
 SEED: Final = 20261123
@@ -36,7 +37,8 @@ DENSE_HOUR_SHARE: Final = 0.024
 DENSE_MONTH_SHARE: Final = 0.3
 MINUTE_MAX: Final = 400
 """Sessions created in the densest minutes; the goals are stated up to here."""
-CROWDED: Final = 10_000
+CROWDED: Final = (10_000, 30_000)
+"""Sessions in the one minute of each crowded organization; 500 a second is what a partition of an index can take."""
 
 AGENTS: Final = tuple(f"agent_01933b5a{number:024x}" for number in range(1, 6))
 AGENT_SHARES: Final = (60, 25, 10, 4, 1)
@@ -45,7 +47,7 @@ AGENT_SHARES: Final = (60, 25, 10, 4, 1)
 PART: Final = 50_000
 """Entries in one file of the export."""
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Raised when entries or their distribution change: an export of another format is made anew."""
 
 
@@ -76,7 +78,9 @@ def sized(entries: int) -> str:
     return f"org_{entries:032x}"
 
 
-CROWDED_ORGANIZATION: Final = f"org_{'c' * 32}"
+def crowded(entries: int) -> str:
+    """The id of the organization with so many entries in one minute."""
+    return f"org_c{entries:031x}"
 
 
 class Dataset:
@@ -135,23 +139,26 @@ def _write_counts(export: Path, organization: Organization) -> None:
 
 
 def generated(sizes: Iterable[int]) -> Iterator[Organization]:
-    """The organizations of these sizes, and the one with the crowded minute."""
+    """The organizations of these sizes, and those with a crowded minute."""
     for size in sizes:
         yield Organization(sized(size), _keys(size))
-    moments = _Moments(random.Random(SEED))
-    moments.fill(CROWDED_MINUTE, CROWDED)
-    moments.bursts([_month(number) for number in range(MONTHS)], CROWDED)
-    yield Organization(CROWDED_ORGANIZATION, moments.keys())
+    for entries in CROWDED:
+        moments = _Moments(random.Random(SEED))
+        moments.fill(CROWDED_MINUTE, entries)
+        moments.bursts([_month(number) for number in range(MONTHS)], CROWDED[0])
+        yield Organization(crowded(entries), moments.keys())
 
 
-def count_rows(organization: Organization) -> Iterator[dict[str, Any]]:
+def count_rows(organization: Organization, *, of_agents: bool = True) -> Iterator[dict[str, Any]]:
     """The count rows that counting these entries leads to, without the markers, which no page reads."""
-    counts: Counter[tuple[str, str]] = Counter()
+    bins: Counter[tuple[Row, str]] = Counter()
     for key in organization.keys:
-        for scope in (organization.id, f"{organization.id}#{agent_of(key)}"):
-            counts.update((scope, bucket) for bucket in buckets_of(key))
-    for (scope, bucket), count in counts.items():
-        yield {"scope": {"S": scope}, "bucket": {"S": bucket}, "count": {"N": str(count)}}
+        agent = f"{organization.id}#{agent_of(key)}" if of_agents else None
+        add(bins, IndexKeys(organization.id, agent, key), 1)
+    rows: dict[Row, dict[str, Any]] = {}
+    for (row, name), count in bins.items():
+        rows.setdefault(row, count_row_key(*row))[name] = {"N": str(count)}
+    yield from rows.values()
 
 
 def agent_of(key: str) -> str:

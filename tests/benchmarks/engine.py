@@ -114,7 +114,7 @@ def function(name: str) -> Any:
 
 def list_event(organization_id: str, request: PageRequest) -> dict[str, Any]:
     """What the gateway hands to `list_sessions`, as far as it matters there."""
-    given = {name: str(value) for name, value in request._asdict().items() if value is not None}
+    given = {name: str(value) for name, value in request.model_dump().items() if value is not None}
     return {
         "resource": "/v1/sessions",
         "path": "/v1/sessions",
@@ -123,7 +123,12 @@ def list_event(organization_id: str, request: PageRequest) -> dict[str, Any]:
         "multiValueHeaders": {"Accept": ["application/json"]},
         "queryStringParameters": given,
         "multiValueQueryStringParameters": {name: [value] for name, value in given.items()},
-        "requestContext": {"requestId": "benchmark", "authorizer": {"organization_id": organization_id}},
+        "requestContext": {
+            "requestId": "benchmark",
+            "stage": "live",
+            "path": "/live/v1/sessions",
+            "authorizer": {"organization_id": organization_id},
+        },
         "body": None,
         "isBase64Encoded": False,
     }

@@ -1,4 +1,4 @@
-"""Tables of figures on the terminal and in `docs/benchmarks.md`, and the machine they were measured on."""
+"""Tables of figures on the terminal and in `docs/`, and the machine they were measured on."""
 
 import os
 import platform
@@ -52,15 +52,19 @@ def show(*tables: Table) -> None:
         console.print(drawn)
 
 
-def publish(section: str, tables: Sequence[Table]) -> None:
-    """Put tables into `docs/benchmarks.md`, in the place of what the section had before."""
-    body = "\n\n".join([f"Measured on {machine()}.", *map(_markdown, tables)])
+def publish(section: str, tables: Sequence[Table], document: Path = DOCUMENT, origin: str = "") -> None:
+    """Put tables into a document, in the place of what the section had before.
+
+    Args:
+        origin: a sentence on where the figures come from; if empty, the machine they were measured on.
+    """
+    body = "\n\n".join([origin or f"Measured on {machine()}.", *map(_markdown, tables)])
     begins, ends = f"<!-- {section}: begins; written by make bench -->", f"<!-- {section}: ends -->"
-    text = DOCUMENT.read_text()
+    text = document.read_text()
     if begins not in text or ends not in text:
-        raise ValueError(f"{DOCUMENT.name} has no section {section!r}")
+        raise ValueError(f"{document.name} has no section {section!r}")
     before, after = text.split(begins)[0], text.split(ends)[1]
-    DOCUMENT.write_text(f"{before}{begins}\n\n{body}\n\n{ends}{after}")
+    document.write_text(f"{before}{begins}\n\n{body}\n\n{ends}{after}")
 
 
 def machine() -> str:

@@ -407,8 +407,17 @@ def test_a_record_without_its_image_is_reported_and_all_others_are_counted(
         record("REMOVE", session(7), 7, OldImage=[]),
         record("REMOVE", session(7), 7, OldImage={}) | {"dynamodb": {"Keys": {"id": {"S": "session_7"}}}},
     ],
-    ids=["nothing", "no change", "null", "no keys", "another key", "lone surrogate", "lone surrogate in a key",
-         "no image", "no number"],
+    ids=[
+        "nothing",
+        "no change",
+        "null",
+        "no keys",
+        "another key",
+        "lone surrogate",
+        "lone surrogate in a key",
+        "no image",
+        "no number",
+    ],
 )
 def test_a_record_that_cannot_be_is_named_and_all_others_are_counted(
     service: Service, spoilt: dict[str, Any], lines: Lines

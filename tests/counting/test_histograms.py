@@ -71,7 +71,9 @@ def test_a_level_has_no_more_bins_than_keep_a_row_below_1_kb(level: Level, most:
 
 @pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.letter)
 def test_no_bin_has_the_name_of_another_attribute(level: Level) -> None:
-    assert level.names.isdisjoint({"scope", "bucket", "count", "organization_id", "organization_agent", "created_at_id"})
+    assert level.names.isdisjoint(
+        {"scope", "bucket", "count", "organization_id", "organization_agent", "created_at_id"}
+    )
 
 
 def rows_of(keys: Iterable[str]) -> dict[str, Counter[str]]:
@@ -133,4 +135,9 @@ def test_a_bucket_that_names_no_month_is_told_apart(bucket: str) -> None:
 def test_months_are_numbered_in_the_order_of_their_texts() -> None:
     numbers = [month_of("M" + text) for text in ("0000-01", "1999-12", "2000-01", "9999-12")]
     assert numbers == sorted(numbers, key=lambda number: number or 0)
-    assert [month_text(number) for number in numbers if number is not None] == ["0000-01", "1999-12", "2000-01", "9999-12"]
+    assert [month_text(number) for number in numbers if number is not None] == [
+        "0000-01",
+        "1999-12",
+        "2000-01",
+        "9999-12",
+    ]

@@ -16,7 +16,7 @@ from ops.load import item_of
 from ops.rebuild import Pace, Report, StillCounting, rebuild
 from ops.redrive import redrive
 from tests.conftest import Lines
-from tests.counting.rows import counters, expected, markers, rows
+from tests.counting.rows import expected, markers, numbers, rows
 from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, session
 
 
@@ -81,7 +81,7 @@ def test_a_backfill_counts_a_table_that_was_never_counted(service: Service) -> N
     ]
     put_unseen(service, *entries)
     report = repair(service)
-    assert counters(service) == expected(entries)
+    assert numbers(service) == expected(entries)
     assert markers(service) == {entry["id"] for entry in entries}
     assert (report.sessions, report.added, report.moved, report.removed, report.unchanged) == (140, 140, 0, 0, 0)
     assert differences(service).is_clean
@@ -113,7 +113,7 @@ def test_missing_stale_and_orphaned_markers_are_found_and_mended(service: Servic
 
     report = repair(service)
     assert (report.added, report.moved, report.removed, report.unchanged) == (1, 1, 1, 1)
-    assert counters(service) == expected([kept, moved, missing])
+    assert numbers(service) == expected([kept, moved, missing])
     assert differences(service).is_clean
 
 
@@ -122,7 +122,7 @@ def test_sessions_without_the_keys_of_an_index_are_no_difference(service: Servic
     service.put_items({"id": {"S": "session_0"}, "title": {"S": "a fragment"}})
     service.put_items({name: value for name, value in whole.items() if name != "organization_agent"})
     repair(service)
-    assert {scope for scope, _, _ in counters(service)} == {ORGANIZATION}
+    assert {scope for scope, _, _ in numbers(service)} == {ORGANIZATION}
     assert differences(service).is_clean
 
 
@@ -153,7 +153,7 @@ def test_a_session_that_changes_while_it_is_rebuilt_ends_right(
     once_before(service, operation, change, call)
     repair(service)
     service.drain()
-    assert counters(service) == expected([other, *last])
+    assert numbers(service) == expected([other, *last])
     assert differences(service).is_clean
 
 
@@ -179,7 +179,7 @@ def test_a_session_that_was_deleted_ends_right_though_the_answer_to_its_counting
 
     dynamodb: Any = Losing()
     rebuild(dynamodb, "sessions", "counts", rate=1e9, workers=1, sleep=at_once)
-    assert counters(service) == expected([session(2)])
+    assert numbers(service) == expected([session(2)])
 
 
 def test_an_orphan_that_is_created_again_before_it_is_removed_stays(service: Service) -> None:
@@ -188,7 +188,7 @@ def test_an_orphan_that_is_created_again_before_it_is_removed_stays(service: Ser
     delete_unseen(service, session(1))
     once_before(service, "TransactWriteItems", lambda: put_unseen(service, session(1)))
     repair(service)
-    assert counters(service) == expected([session(1)])
+    assert numbers(service) == expected([session(1)])
 
 
 def test_a_session_that_cannot_be_counted_is_reported_and_all_others_are_counted(service: Service) -> None:
@@ -205,7 +205,7 @@ def test_a_session_that_cannot_be_counted_is_reported_and_all_others_are_counted
     service.dynamodb.meta.events.register("before-call.dynamodb.TransactWriteItems", refuse)
     report = repair(service)
     assert report.failed == {session(2)["id"]: "TransactionCanceledException: ValidationError"}
-    assert counters(service) == expected(session(number) for number in (0, 1, 3))
+    assert numbers(service) == expected(session(number) for number in (0, 1, 3))
 
 
 def test_counters_that_drifted_are_mended_by_emptying_first_alone(service: Service) -> None:
@@ -221,7 +221,7 @@ def test_counters_that_drifted_are_mended_by_emptying_first_alone(service: Servi
     report = repair(service, empty_first=True)
     assert report.added == 2
     assert differences(service).is_clean
-    assert counters(service) == expected([session(1), session(2)])
+    assert numbers(service) == expected([session(1), session(2)])
 
 
 def test_what_the_engine_leaves_undone_while_emptying_is_done_again(service: Service) -> None:
@@ -237,7 +237,7 @@ def test_what_the_engine_leaves_undone_while_emptying_is_done_again(service: Ser
 
     service.dynamodb.meta.events.register("before-call.dynamodb.BatchWriteItem", leave)
     repair(service, empty_first=True)
-    assert counters(service) == expected([session(1)])
+    assert numbers(service) == expected([session(1)])
 
 
 def test_emptying_stops_when_somebody_counts_meanwhile(service: Service) -> None:
@@ -356,25 +356,25 @@ def queue(service: Service) -> Queue:
 
 def test_a_redrive_counts_the_sessions_of_a_batch_and_no_others(service: Service, queue: Queue) -> None:
     put_unseen(service, *(session(number) for number in range(4)))
-    numbers = queue.sequence_numbers
-    queue.send(numbers[1], numbers[2])
+    sent = queue.sequence_numbers
+    queue.send(sent[1], sent[2])
     report = queue.redrive()
     assert (report.done, report.sessions, report.is_clean) == (1, 2, True)
-    assert counters(service) == expected([session(1), session(2)])
+    assert numbers(service) == expected([session(1), session(2)])
     assert queue.length == 0
 
 
 def test_a_redrive_looks_at_a_session_as_it_is_now(service: Service, queue: Queue) -> None:
     gone, moved = session(1), session(2, agent_id=OTHER_AGENT)
     put_unseen(service, gone, session(2))
-    numbers = queue.sequence_numbers
+    sent = queue.sequence_numbers
     service.delete(gone["id"])
     service.delete(session(2)["id"])
     service.put(moved)
     service.drain()
-    queue.send(numbers[0], numbers[1])
+    queue.send(sent[0], sent[1])
     assert queue.redrive().is_clean
-    assert counters(service) == expected([moved])
+    assert numbers(service) == expected([moved])
 
 
 @pytest.mark.parametrize("code", ["TrimmedDataAccessException", "ResourceNotFoundException"])
@@ -390,7 +390,7 @@ def test_a_message_whose_records_the_stream_has_forgotten_is_kept(service: Servi
     assert list(report.kept.values()) == [
         "Its records are no longer in the stream; `sessions counts rebuild` counts their sessions."
     ]
-    assert (report.done, queue.length, counters(service)) == (0, 1, {})
+    assert (report.done, queue.length, numbers(service)) == (0, 1, {})
 
 
 def test_a_message_of_another_kind_is_kept(queue: Queue) -> None:
@@ -453,4 +453,4 @@ def test_emptying_goes_on_when_all_of_a_batch_was_throttled(service: Service) ->
 
     service.dynamodb.meta.events.register("before-call.dynamodb.BatchWriteItem", refuse)
     repair(service, empty_first=True)
-    assert counters(service) == expected([session(number) for number in range(3)])
+    assert numbers(service) == expected([session(number) for number in range(3)])

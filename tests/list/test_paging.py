@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, newest_first, session, small_limits
+from tests.service import (
+    AGENT,
+    ORGANIZATION,
+    OTHER_AGENT,
+    OTHER_ORGANIZATION,
+    Service,
+    newest_first,
+    session,
+    small_limits,
+)
 
 AGENTS = [AGENT, OTHER_AGENT]
 

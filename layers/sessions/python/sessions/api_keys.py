@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sessions.dynamodb import call
+from sessions.dynamodb import TimeLimit, call
 from sessions.errors import Forbidden, Unauthorized
 from sessions.schema import EXPIRES_AT, KEY_HASH, KEY_NAME, ORGANIZATION_ID, Item
 
@@ -76,6 +76,7 @@ class ApiKeys:
     def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
         self._dynamodb = dynamodb
         self._table = table
+        self._time_limit = TimeLimit()
 
     def identify(self, authorization: Sequence[str]) -> ApiKey | Denial:
         """The live key of a request, or why there is none.
@@ -95,7 +96,8 @@ class ApiKeys:
         Raises:
             Unavailable: DynamoDB throttled, failed or did not answer.
         """
-        response = call(self._dynamodb.get_item, TableName=self._table, Key={KEY_HASH: {"S": hash_key(key)}})
+        wanted = {KEY_HASH: {"S": hash_key(key)}}
+        response = self._time_limit.run(lambda: call(self._dynamodb.get_item, TableName=self._table, Key=wanted))
         if "Item" not in response:
             return Denial(UNKNOWN)
         found = _from_item(response["Item"])

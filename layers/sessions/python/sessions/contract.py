@@ -234,7 +234,7 @@ def page_request(query: Mapping[str, Sequence[str]]) -> PageRequest:
         if name not in PARAMETERS:
             raise InvalidParameter(f"There is no parameter {name[:64]!r}; there are {', '.join(PARAMETERS)}.")
         if len(values) > 1:
-            raise InvalidParameter(f"{name} was given {len(values)} times; it may be given once.")
+            raise InvalidParameter(f"{name} was given {len(values)} times; it is given once or not at all.")
     given = {name: value for name, (value,) in query.items() if value not in ("", "null")}
     try:
         return PageRequest.model_validate(given)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
 import boto3
 import botocore.session
@@ -17,6 +17,7 @@ from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from botocore.handlers import generate_idempotent_uuid
 
 from sessions.errors import Unavailable
+from sessions.response_checks import DamagedResponse, ResponseChecks
 from sessions.response_parser import ItemParserFactory
 from sessions.schema import Item
 from sessions.settings import starts_from_snapshot
@@ -36,6 +37,16 @@ which API Gateway gives up on an integration ('Amazon API Gateway quotas')."""
 BATCH_GET_KEYS: Final = 100
 """Keys in one BatchGetItem ('Quotas in Amazon DynamoDB', BatchGetItem)."""
 
+TIME_LIMIT: Final = 15.0
+"""Seconds after which a request is given up, whatever its calls do: 5 s before Lambda would end the function, and well
+before the gateway gives up."""
+
+TOOK_TOO_LONG: Final = "The response took too long; try again shortly."
+
+THREADS: Final = 32
+"""Threads at most: a container serves one request at a time, and whoever calls a handler from several threads of a
+process of his own must not wait for a thread that waits for another."""
+
 _TRANSIENT: Final = frozenset(
     {
         "InternalServerError",
@@ -50,7 +61,7 @@ _TRANSIENT: Final = frozenset(
 )
 """Codes that another try may not meet again ('Error handling with DynamoDB')."""
 
-CALL_FAULTS: Final = (ClientError, HTTPClientError, BotocoreConnectionError)
+CALL_FAULTS: Final = (ClientError, HTTPClientError, BotocoreConnectionError, DamagedResponse)
 """What a call through botocore raises when DynamoDB refuses it or does not answer."""
 
 First = TypeVar("First")
@@ -74,6 +85,8 @@ def client() -> DynamoDBClient:
         parameter_validation=False,
     )
     dynamodb = cast("DynamoDBClient", boto3.session.Session(botocore_session=core).client("dynamodb", config=config))
+    events: Any = dynamodb.meta.events  # whose types know no handler that returns something
+    events.register("needs-retry.dynamodb", ResponseChecks(ATTEMPTS))
     if starts_from_snapshot():
         _renew_after_restore(dynamodb)
     return dynamodb
@@ -93,7 +106,7 @@ def is_transient(error: Exception) -> bool:
     if isinstance(error, ClientError):
         status: int = error.response["ResponseMetadata"]["HTTPStatusCode"]
         return status >= 500 or error.response["Error"]["Code"] in _TRANSIENT
-    return isinstance(error, HTTPClientError | BotocoreConnectionError)
+    return isinstance(error, CALL_FAULTS)
 
 
 def call(operation: Callable[..., Any], **parameters: Any) -> dict[str, Any]:
@@ -128,33 +141,69 @@ def batch_get(
     return response["Responses"].get(table, []), unprocessed
 
 
-EXECUTOR: Final = ThreadPoolExecutor(max_workers=4, thread_name_prefix="reader")
-"""Runs the second of two reads that are made at the same time."""
+class TimeLimit:
+    """Stops waiting for work that does not end.
+
+    botocore bounds the time between two bytes of a response, and not the whole of it: a network that lets a byte
+    trickle through now and then would hold a request until Lambda ends it. So work runs in threads, and what is late is
+    left behind there with its connections.
+    """
+
+    def __init__(self, seconds: float = TIME_LIMIT) -> None:
+        self._seconds = seconds
+        self._works, self.reads = self._new_threads()
+
+    def run(self, work: Callable[[], First]) -> First:
+        """The result of the work.
+
+        Raises:
+            Unavailable: it took too long; any other exception is raised as it is.
+        """
+        pending = self._works.submit(work)
+        done, _ = wait([pending], self._seconds)
+        if not done:
+            self._works, self.reads = self._new_threads()
+            raise Unavailable(TOOK_TOO_LONG)
+        return pending.result()
+
+    @staticmethod
+    def _new_threads() -> tuple[Executor, Executor]:
+        """Threads for requests, and threads for those of their reads that are made at the same time."""
+        return ThreadPoolExecutor(THREADS, "request"), ThreadPoolExecutor(THREADS, "read")
+
+
+class Cost(NamedTuple):
+    """What the reads of a request took."""
+
+    requests: int
+    """Requests sent to DynamoDB; botocore's own retries are not counted."""
+    round_trips: int
+    """Requests that had to wait for one another."""
+    read_units: float
+    items_read: int
+    """Items that DynamoDB read, skipped ones included."""
 
 
 class Reader:
     """The reads of one request: under one deadline, and counted."""
 
-    def __init__(self, dynamodb: DynamoDBClient, deadline: float = DEADLINE, executor: Executor = EXECUTOR) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, executor: Executor, deadline: float = DEADLINE) -> None:
         """
         Args:
+            executor: runs the first of two reads that are made at the same time.
             deadline: seconds from now after which no further read begins.
         """
-        self._executor = executor
         self._dynamodb = dynamodb
+        self._executor = executor
         self._ends_at = time.monotonic() + deadline
+        self._cost = Cost(0, 0, 0.0, 0)
         self._lock = threading.Lock()
-        self._sequence = threading.local()
-        self.requests = 0
-        """Requests sent to DynamoDB; botocore's own retries are not counted."""
-        self.read_units = 0.0
-        self.items_read = 0
-        """Items that DynamoDB read, skipped ones included."""
+        self._thread = threading.local()
 
     @property
-    def round_trips(self) -> int:
-        """Requests of this thread that had to wait for one another."""
-        return getattr(self._sequence, "round_trips", 0)
+    def cost(self) -> Cost:
+        """What the reads have taken so far, for the thread that makes them."""
+        return self._cost._replace(round_trips=self._round_trips)
 
     def query(self, **parameters: Any) -> dict[str, Any]:
         """One Query, which is one cursor page of at most 1 MB.
@@ -163,27 +212,38 @@ class Reader:
             Unavailable: DynamoDB throttled, failed or did not answer, or the deadline has passed.
         """
         if time.monotonic() > self._ends_at:
-            raise Unavailable("The response took too long; try again shortly.")
+            raise Unavailable(TOOK_TOO_LONG)
         response = call(self._dynamodb.query, ReturnConsumedCapacity="TOTAL", **parameters)
-        self._sequence.round_trips = self.round_trips + 1
+        self._round_trips += 1
+        read_units = response.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0)
         with self._lock:
-            self.requests += 1
-            self.read_units += response.get("ConsumedCapacity", {}).get("CapacityUnits", 0.0)
-            self.items_read += response["ScannedCount"]
+            cost = self._cost
+            self._cost = Cost(
+                cost.requests + 1, 0, cost.read_units + read_units, cost.items_read + response["ScannedCount"]
+            )
         return response
 
     def together(self, first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
         """The results of two independent reads, made at the same time."""
-        before = self.round_trips
+        before = self._round_trips
         pending = self._executor.submit(self._beside, first)
         try:
             result = second()
         finally:
             wait([pending])  # no read outlives its request: Lambda freezes the container after the response
         beside, round_trips = pending.result()
-        self._sequence.round_trips = max(self.round_trips, before + round_trips)
+        self._round_trips = max(self._round_trips, before + round_trips)
         return beside, result
 
     def _beside(self, read: Callable[[], First]) -> tuple[First, int]:
-        self._sequence.round_trips = 0
-        return read(), self.round_trips
+        self._round_trips = 0
+        return read(), self._round_trips
+
+    @property
+    def _round_trips(self) -> int:
+        """Requests of this thread, and of those that it waited for."""
+        return getattr(self._thread, "round_trips", 0)
+
+    @_round_trips.setter
+    def _round_trips(self, round_trips: int) -> None:
+        self._thread.round_trips = round_trips

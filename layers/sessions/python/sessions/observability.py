@@ -7,11 +7,13 @@ session's content.
 
 from __future__ import annotations
 
+import logging
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from aws_lambda_powertools.logging.logger import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
@@ -37,6 +39,18 @@ def _to_line(record: Mapping[str, Any]) -> str:
     return _API_KEY.sub(r"\1...", to_json(record, fallback=str, inf_nan_mode="constants").decode())
 
 
+class StandardOutput(logging.StreamHandler[Any]):
+    """Writes to what standard output is at the time, and not to what it was when the logger was made: whoever runs the
+    functions in a process of his own may redirect it."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stdout
+
+
 class Observability:
     """Logger and Metrics of one function.
 
@@ -49,7 +63,12 @@ class Observability:
     def __init__(self) -> None:
         # Without `location`, which would always name this file: messages are unique, and a fault has its stack.
         self._logger = Logger(
-            json_serializer=_to_line, use_rfc3339=True, utc=True, serialize_stacktrace=False, location=None
+            logger_handler=StandardOutput(),
+            json_serializer=_to_line,
+            use_rfc3339=True,
+            utc=True,
+            serialize_stacktrace=False,
+            location=None,
         )
         self._metrics = EphemeralMetrics()
         self._metrics.set_default_dimensions(stack=stack_name())

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sessions.counting.transitions import Marker, MarkerUpdate, Transition
-from sessions.dynamodb import BATCH_GET_KEYS, CALL_FAULTS, batch_get, is_transient
+from sessions.dynamodb import BATCH_GET_KEYS, CALL_FAULTS, TimeLimit, batch_get, is_transient
+from sessions.errors import Unavailable
 from sessions.histograms import Row, add
 from sessions.schema import (
     CREATED_AT_ID,
@@ -42,10 +43,15 @@ DEADLINE: Final = 40.0
 """Seconds after which no further call starts. With a last call of 9 s (`dynamodb.py`) counting ends 11 s before the
 function's timeout of 60 s."""
 
-_PASSING: Final = frozenset({"ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"})
-_OUTDATED: Final = frozenset({"ConditionalCheckFailed"})
-"""Reasons for which a transaction was cancelled that another try may not meet again: of the first kind on the markers
-that were read, since nothing was written and their condition still guards them; of the second on markers read anew
+TIME_LIMIT: Final = 52.0
+"""Seconds after which a batch is given up, whatever its calls do: then all of it is delivered again."""
+
+OUT_OF_TIME: Final = "out of time"
+
+_PASSING: Final = frozenset(
+    {"ConditionalCheckFailed", "ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"}
+)
+"""Reasons for which a transaction was cancelled that another try, on markers read anew, may not meet again
 (TransactWriteItems, 'Cancellation reason codes'). botocore retries no cancelled transaction."""
 
 
@@ -83,22 +89,36 @@ class CountWriter:
         counts_table: str,
         sleep: Callable[[float], None] = time.sleep,
         limits: Limits = Limits(),  # noqa: B008  (immutable)
+        time_limit: TimeLimit | None = None,
     ) -> None:
+        """
+        Args:
+            time_limit: when to stop waiting, whatever the calls do; None: never.
+        """
         self._dynamodb = dynamodb
         self._table = counts_table
         self._sleep = sleep
         self._limits = limits
+        self._time_limit = time_limit
 
     def apply(self, transitions: Mapping[str, Transition]) -> Outcome:
         """Brings the markers of sessions, and the count rows with them, to what they are to become.
 
-        Sessions that meet a conflict, throttling or a timeout are tried again. After a timeout that begins with the
-        reading of their markers, which makes it harmless that the call may have been carried out. A session that
-        DynamoDB refuses takes no other one with it.
+        Sessions that meet a conflict, throttling or a timeout are tried again from the reading of their markers on,
+        which makes it harmless that a call which timed out may have been carried out. A session that DynamoDB refuses
+        takes no other one with it.
 
         Args:
             transitions: what the marker of each session becomes; packed in this order.
         """
+        if self._time_limit is None:
+            return self._apply(transitions)
+        try:
+            return self._time_limit.run(lambda: self._apply(transitions))
+        except Unavailable:
+            return Outcome(attempted=set(transitions), failed=dict.fromkeys(transitions, OUT_OF_TIME))
+
+    def _apply(self, transitions: Mapping[str, Transition]) -> Outcome:
         outcome = Outcome()
         # A key that is too long would make DynamoDB refuse to read all the others with it.
         work = _Work(list(filter(fits_marker, transitions)), ends_at=time.monotonic() + self._limits.deadline)
@@ -114,24 +134,20 @@ class CountWriter:
     def _try(self, work: _Work, transitions: Mapping[str, Transition], outcome: Outcome) -> _Work:
         """One try of everything that waits; returns what has to wait for another."""
         later = _Work([], work.ends_at, work.alone, work.reasons)
-        markers = dict(work.markers)
-        unknown = [session_id for session_id in work.waiting if session_id not in markers]
-        for start in range(0, len(unknown), self._limits.reads):
-            chunk = unknown[start : start + self._limits.reads]
+        updates: dict[str, MarkerUpdate] = {}
+        for start in range(0, len(work.waiting), self._limits.reads):
+            chunk = work.waiting[start : start + self._limits.reads]
             try:
                 work.check()
-                found, unread = self._markers(chunk)
+                markers, unread = self._markers(chunk)
             except _FAULTS as error:
                 _sort_out(error, chunk, later, outcome)
-            else:
-                markers |= found
-                later.put_off(unread, "throttled")
-        updates = {
-            session_id: MarkerUpdate(markers[session_id], transitions[session_id](markers[session_id]))
-            for session_id in work.waiting
-            if session_id in markers
-        }
-        updates = {session_id: update for session_id, update in updates.items() if update.before != update.after}
+                continue
+            later.put_off(unread, "throttled")
+            for session_id, marker in markers.items():
+                update = MarkerUpdate(marker, transitions[session_id](marker))
+                if update.before != update.after:
+                    updates[session_id] = update
         for transaction in pack(updates, work.alone, self._limits.actions):
             try:
                 work.check()
@@ -139,8 +155,6 @@ class CountWriter:
                 self._dynamodb.transact_write_items(TransactItems=self._actions(transaction))
             except _FAULTS as error:
                 _sort_out(error, list(transaction.updates), later, outcome)
-                if set(_reasons(error)) <= _PASSING:
-                    later.markers |= {each: update.before for each, update in transaction.updates.items()}
             else:
                 outcome.transactions += 1
                 outcome.updated |= transaction.updates
@@ -272,8 +286,6 @@ class _Work:
     """Sessions of a transaction that DynamoDB refused: each gets one of its own, to find the culprit."""
     reasons: dict[str, str] = field(default_factory=dict)
     """Why each of them waits."""
-    markers: dict[str, Marker] = field(default_factory=dict)
-    """Markers that need not be read again."""
 
     @property
     def is_over(self) -> bool:
@@ -292,7 +304,7 @@ class _Work:
         """There is no time for them; why they had to wait before says more than that."""
         for session_id in session_ids:
             self.waiting.append(session_id)
-            self.reasons.setdefault(session_id, "out of time")
+            self.reasons.setdefault(session_id, OUT_OF_TIME)
 
     def in_order_of(self, other: _Work) -> _Work:
         again = set(self.waiting)
@@ -316,16 +328,13 @@ def _sort_out(error: Exception, session_ids: Sequence[str], later: _Work, outcom
 
 
 def _may_pass(error: Exception) -> bool:
-    return set(_reasons(error)) <= _PASSING | _OUTDATED if _is_cancelled(error) else is_transient(error)
+    if _is_cancelled(error):
+        return {reason["Code"] for reason in _cancellations(error)} <= _PASSING
+    return is_transient(error)
 
 
 def _is_cancelled(error: Exception) -> bool:
     return _error(error).get("Code") == "TransactionCanceledException"
-
-
-def _reasons(error: Exception) -> list[str]:
-    """Codes for which a transaction was cancelled; that of the whole call for any other fault."""
-    return [each["Code"] for each in _cancellations(error)] if _is_cancelled(error) else [type(error).__name__]
 
 
 def _cancellations(error: Exception) -> list[dict[str, str]]:

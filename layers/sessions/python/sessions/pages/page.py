@@ -11,13 +11,12 @@ Steps that would save less than they cost are left out:
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic import ValidationError
 
 from sessions.contract import Page, PageRequest, Session, read_session
-from sessions.dynamodb import DEADLINE, EXECUTOR, Reader
+from sessions.dynamodb import DEADLINE, Cost, Reader, TimeLimit
 from sessions.errors import Unavailable
 from sessions.histograms import DAY, TEN_MINUTES, BinRange, find, narrow, total
 from sessions.items import from_item
@@ -56,7 +55,7 @@ class PageResult(NamedTuple):
     page: Page
     invalid: list[InvalidItem]
     negative_buckets: list[str]
-    cost: Reader
+    cost: Cost
 
 
 class PageItems(NamedTuple):
@@ -75,17 +74,13 @@ class Pages:
         sessions_table: str,
         counts_table: str,
         limits: Limits = Limits(),  # noqa: B008  (immutable)
-        executor: Executor = EXECUTOR,
+        time_limit: TimeLimit | None = None,
     ) -> None:
-        """
-        Args:
-            executor: runs the second of two reads that are made at the same time.
-        """
         self._dynamodb = dynamodb
         self._sessions_table = sessions_table
         self._counts_table = counts_table
         self._limits = limits
-        self._executor = executor
+        self._time_limit = time_limit or TimeLimit()
 
     def page(self, organization_id: str, request: PageRequest) -> PageResult:
         """The page that a request asks for.
@@ -95,15 +90,17 @@ class Pages:
                 counted for one request.
             PageTooLarge: its items do not fit into a response.
         """
-        partition = Partition(organization_id, request.agent_id)
-        limits = self._limits
-        reader = Reader(self._dynamodb, limits.deadline, self._executor)
+        return self._time_limit.run(lambda: self._page(organization_id, request))
+
+    def _page(self, organization_id: str, request: PageRequest) -> PageResult:
+        partition, limits = Partition(organization_id, request.agent_id), self._limits
+        reader = Reader(self._dynamodb, self._time_limit.reads, limits.deadline)
         counts = CountRows(reader, self._counts_table, partition.scope)
         index = IndexPartition(reader, self._sessions_table, partition, limits.transferred_skip, limits.page_reads)
         found = PageFinder(reader, counts, index, limits, request.offset, request.limit).find()
         data, invalid = read_sessions(found.items)
         page = Page(data=data, total=found.total, offset=request.offset, limit=request.limit)
-        return PageResult(page, invalid, counts.negative, reader)
+        return PageResult(page, invalid, counts.negative, reader.cost)
 
 
 class PageFinder:
