@@ -68,7 +68,8 @@ def runtime_python() -> str | None:
 def install(folder: Path, platforms: tuple[str, ...]) -> None:
     """The locked wheels, whatever machine this is."""
     version = ".".join(map(str, RUNTIME))
-    pip = [sys.executable, "-I", "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--target", str(folder)]
+    pip = [sys.executable, "-I", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    pip += ["--target", str(folder)]
     wheels = ["--no-deps", "--only-binary=:all:", "--implementation=cp", f"--python-version={version}"]
     wheels += [f"--platform={platform}" for platform in platforms]
     lock = ["--no-compile", "--require-hashes", "--requirement", "requirements.txt"]

@@ -1,10 +1,8 @@
-"""A shorter cold start: handlers import this first, and call `finish` when everything is imported.
+"""A shorter cold start: a handler's module imports this first, and calls `finish` last.
 
-Two things, in Lambda alone; the tests and the local server import everything.
-
-- Libraries import modules that this service never uses. `UNUSED` lists them; an empty module takes the place of each.
-- Imports make next to no garbage, and looking for it takes a tenth of a start. The collector is off until `finish`, which
-  exempts from all later collections what was imported: it stays as long as the process ('gc.freeze' in Python's library).
+Libraries import modules that this service never uses; an empty module takes the place of each that `UNUSED` lists. And
+the garbage collector is off meanwhile: imports leave nothing to collect, and what they made stays as long as the process,
+so `finish` exempts it from all later collections (`gc.freeze`). Both in Lambda alone; elsewhere everything is imported.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from types import ModuleType
 from typing import Any, Final
 
 IS_LAMBDA: Final = "LAMBDA_TASK_ROOT" in os.environ
-""" 'Defined runtime environment variables' in Lambda's developer guide."""
+"""'Defined runtime environment variables' in Lambda's developer guide."""
 
 _POWERTOOLS: Final = "aws_lambda_powertools"
 

@@ -73,9 +73,11 @@ Second = TypeVar("Second")
 
 def client() -> DynamoDBClient:
     """A new client; one serves all requests of a container, from any thread."""
-    # Of botocore's 130 handlers for peculiarities of services one matters here: it lets botocore try a transaction again.
+    # botocore registers 130 handlers for peculiarities of services. DynamoDB needs one, which gives a transaction a
+    # token, so that another try of it does nothing more.
     core = botocore.session.Session(include_builtin_handlers=False)
-    core.register("before-parameter-build.dynamodb", generate_idempotent_uuid)
+    untyped: Any = core  # its types do not know handlers with named arguments
+    untyped.register("before-parameter-build.dynamodb", generate_idempotent_uuid)
     core.register_component("response_parser_factory", ItemParserFactory())
     config = Config(
         connect_timeout=CONNECT_TIMEOUT,
@@ -93,7 +95,7 @@ def client() -> DynamoDBClient:
     sender = RequestSender(
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,
-        ca_file=get_cert_path(core.get_config_variable("ca_bundle") or True),
+        ca_file=str(get_cert_path(core.get_config_variable("ca_bundle") or True)),
     )
     if not get_environ_proxies(dynamodb.meta.endpoint_url):  # to a proxy, botocore sends itself
         events.register("before-send.dynamodb", sender)

@@ -1,20 +1,20 @@
 """Sends botocore's requests over connections of its own, at botocore's event `before-send`.
 
-botocore's way to the network, through a session, urllib3 and Python's HTTP client, takes half of the CPU of a call, for
-what DynamoDB never needs: redirects, streams, chunks, headers that are repeated. What DynamoDB does need fits on this
-page: a request with a body, and a response with one of known length. TLS is Python's, with its own checks of certificate
-and host name; faults are those that botocore raises and tries again.
+botocore's way to the network, through urllib3 and Python's HTTP client, takes half of the CPU of a call, for what
+DynamoDB never needs: redirects, streams, chunks, headers that are repeated. What it does need fits on this page: a
+request with a body, and a response with one of known length. TLS is Python's, with its own checks of certificate and
+host name; faults are those that botocore raises and tries again.
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import (
     ConnectionClosedError,
     ConnectTimeoutError,
@@ -45,8 +45,11 @@ class RequestSender:
         self._tls: ssl.SSLContext | None = None
         self._endpoints: Final[dict[str, _Endpoint]] = {}
 
-    def __call__(self, request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+    def __call__(self, request: Any, **_: Any) -> AWSResponse:
         """The response to a request.
+
+        Args:
+            request: botocore's AWSPreparedRequest.
 
         Raises:
             ConnectTimeoutError, EndpointConnectionError, SSLError, ReadTimeoutError, ConnectionClosedError:
@@ -64,7 +67,8 @@ class RequestSender:
             raise EndpointConnectionError(endpoint_url=url, error=error) from error
         stays_open = False
         try:
-            connection.send(f"{request.method} {endpoint.target} HTTP/1.1\r\nHost: {endpoint.host}\r\n", request)
+            beginning = f"{request.method} {endpoint.target} HTTP/1.1\r\nHost: {endpoint.host}\r\n"
+            connection.send(beginning, request.headers, request.body)
             response = connection.receive()
             stays_open = response.headers.get("connection", "").lower() != "close"
         except TimeoutError as error:
@@ -76,7 +80,8 @@ class RequestSender:
                 endpoint.idle.append(connection)
             else:
                 connection.close()
-        return AWSResponse(url, response.status, response.headers, response)
+        headers: Any = response.headers  # botocore takes any mapping
+        return AWSResponse(url, response.status, headers, response)
 
     def close(self) -> None:
         """Closes the connections that are not in use."""
@@ -147,14 +152,14 @@ class _Connection:
         self.socket: Final = connected
         self._reader: Final = connected.makefile("rb")
 
-    def send(self, beginning: str, request: AWSPreparedRequest) -> None:
+    def send(self, beginning: str, headers: Mapping[str, str | bytes], body: bytes) -> None:
         """A request, head and body at once.
 
         Args:
             beginning: the lines before botocore's headers.
         """
-        headers = "".join(f"{name}: {_text(value)}\r\n" for name, value in request.headers.items())
-        self.socket.sendall(f"{beginning}{headers}\r\n".encode("ascii") + request.body)
+        lines = "".join(f"{name}: {_text(value)}\r\n" for name, value in headers.items())
+        self.socket.sendall(f"{beginning}{lines}\r\n".encode("ascii") + body)
 
     def receive(self) -> _Response:
         """The response to the request that was sent last.
