@@ -7,19 +7,25 @@ BIN := $(VENV)/bin
 # Of the functions; `make build ARCHITECTURE=arm64` builds for the template's other one.
 ARCHITECTURE ?= x86_64
 SAM_VERSION := 1.170.0
+SAM_PORT ?= 3000
 SAM ?= $(firstword $(shell command -v sam 2>/dev/null) .venv-sam/bin/sam)
 
-.PHONY: help run test check format openapi build bench lock clean
+.PHONY: help run test test-browser check format openapi build sam-local sbom audit bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the words
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+	@echo; echo 'Variables of make run:'
+	@sed -n '/^HOST  /,/^AWS_/s/^/  /p' ops/local/settings.py
 
-run: $(VENV)/run ## Serve the API on this machine, without AWS (PORT, DYNAMODB_PORT, DATA)
+run: $(VENV)/run ## Serve the API on this machine, without AWS, until Ctrl-C
 	@exec $(BIN)/python -m ops.local
 
 test: $(VENV)/dev ## Run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore=tests/browser
+
+test-browser: $(VENV)/browser ## Run the tests in Chromium (Debian's package); screenshots go to build/screenshots
+	$(BIN)/python -m pytest tests/browser
 
 check: $(VENV)/dev ## Formatting, lint, types, template, OpenAPI; never writes
 	$(BIN)/ruff format --check .
@@ -27,6 +33,9 @@ check: $(VENV)/dev ## Formatting, lint, types, template, OpenAPI; never writes
 	$(BIN)/mypy
 	for app in functions/*/app.py; do $(BIN)/mypy $$app || exit 1; done
 	$(BIN)/cfn-lint template.yaml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/zizmor --offline --quiet --no-progress .github
 	$(BIN)/python -m ops.openapi --check
 
 format: $(VENV)/dev ## Format the code and repair what lint can
@@ -38,6 +47,23 @@ openapi: $(VENV)/run ## Write docs/openapi.json from the contract
 
 build: $(filter .venv-sam/bin/sam,$(SAM)) ## Build what `sam deploy` ships (needs Python 3.13; ARCHITECTURE)
 	ARCHITECTURE=$(ARCHITECTURE) $(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE)
+
+sam-local: build ## Serve the API in Lambda's own image (Docker; HOST=0.0.0.0 make run beside it; SAM_PORT, SAM_FLAGS)
+	$(SAM) local start-api --port $(SAM_PORT) $(SAM_FLAGS)
+
+sbom: .venv-audit ## List what ships to Lambda, with licences, in build/sbom
+	$(PYTHON) -m venv --clear --without-pip build/shipped
+	.venv-audit/bin/pip --python build/shipped/bin/python install --quiet --disable-pip-version-check \
+	  --require-hashes -r layers/dependencies/requirements.txt
+	@mkdir -p build/sbom
+	.venv-audit/bin/cyclonedx-py environment --gather-license-texts --output-reproducible \
+	  --output-file build/sbom/sessions.cdx.json build/shipped/bin/python
+	.venv-audit/bin/pip-licenses --python build/shipped/bin/python \
+	  --format markdown --with-urls --output-file build/sbom/licences.md
+
+audit: .venv-audit ## Look for known vulnerabilities in what is locked (asks PyPI)
+	for lock in layers/dependencies/requirements.txt requirements-dev.txt; do \
+	  .venv-audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement $$lock || exit 1; done
 
 bench: $(VENV)/dev build ## Measure, and write the figures into docs (needs Node, Python 3.13 and 10 GB of memory)
 	$(BIN)/python -m tests.benchmarks.speed
@@ -54,16 +80,23 @@ lock: $(VENV)/dev ## Lock the newest versions that fit
 	  -c layers/dependencies/requirements.txt --extra ops pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
 	  -c requirements.txt --extra ops --extra dev pyproject.toml -o requirements-dev.txt
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
+	  -c requirements-dev.txt --extra browser pyproject.toml -o requirements-browser.txt
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.13 \
 	  -c requirements.txt tests/benchmarks/requirements.in -o tests/benchmarks/requirements.txt
 
 clean: ## Remove what the other words made
-	rm -rf $(VENV) .venv-sam .aws-sam build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-sam .venv-audit .aws-sam build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # The SAM CLI pins a botocore of its own, so it lives apart.
 .venv-sam/bin/sam:
 	$(PYTHON) -m venv .venv-sam
 	.venv-sam/bin/pip install --quiet --disable-pip-version-check aws-sam-cli==$(SAM_VERSION)
+
+# Tools of releases, in one version each and apart from what is locked: they ship nothing and test nothing.
+.venv-audit:
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom==7.5.0 pip-audit==2.10.1 pip-licenses==5.5.5
 
 $(VENV)/run: requirements.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; PYTHON=... chooses one") if sys.version_info < (3, 11) else None'
@@ -74,4 +107,8 @@ $(VENV)/run: requirements.txt pyproject.toml
 
 $(VENV)/dev: $(VENV)/run requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/browser: $(VENV)/dev requirements-browser.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-browser.txt
 	@touch $@

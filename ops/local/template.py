@@ -8,26 +8,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import yaml
+from ops.local.cloudformation import PSEUDO_PARAMETERS, Intrinsics, load
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 """Where `template.yaml` is, and what its paths start from."""
 
-REGION: Final = "eu-west-1"
-ACCOUNT: Final = "123456789012"
-"""Where the local API says it is; the account is the one that moto puts into its ARNs."""
-
-_PSEUDO: Final = {
-    "AWS::AccountId": ACCOUNT,
-    "AWS::Partition": "aws",
-    "AWS::Region": REGION,
-    "AWS::StackName": "local",
-    "AWS::URLSuffix": "amazonaws.com",
-}
+REGION: Final = PSEUDO_PARAMETERS["AWS::Region"]
+ACCOUNT: Final = PSEUDO_PARAMETERS["AWS::AccountId"]
+"""Where the local API claims to run; the account is the one that moto puts into its ARNs."""
 
 _OPEN_METHOD: Final = "x-amazon-apigateway-any-method"
 _INTEGRATION: Final = "x-amazon-apigateway-integration"
@@ -124,33 +116,40 @@ class Template(NamedTuple):
         Raises:
             ValueError: it uses something of CloudFormation that is not known here.
         """
-        document = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader with more tags
-        return _read(_Resolver(document, parameters or {}), path.parent)
+        return _read(_Resources(load(path.read_text(encoding="utf-8")), parameters or {}), path.parent)
 
     def function(self, name: str) -> Function:
-        """The function of this name, as in its folder's."""
+        """The function of this name, which is also its folder's."""
         return next(function for function in self.functions if function.name == name)
 
+    @property
+    def called_functions(self) -> list[Function]:
+        """The functions that a route, an authorizer or the stream leads to."""
+        names = {route.function for route in self.routes} | {each.function for each in self.authorizers.values()}
+        return [function for function in self.functions if function.name in names | {self.stream.function}]
 
-def _read(resolve: _Resolver, root: Path) -> Template:
+
+def _read(resources: _Resources, root: Path) -> Template:
     functions = []
-    for logical_id, properties in resolve.resources("AWS::Serverless::Function"):
+    for logical_id, properties in resources.of_type("AWS::Serverless::Function"):
         functions.append(
             Function(
                 name=local_name(logical_id),
                 folder=root / properties["CodeUri"],
                 handler=properties["Handler"],
-                environment=properties.get("Environment", {}).get("Variables", {}),
+                environment={
+                    name: str(value) for name, value in properties.get("Environment", {}).get("Variables", {}).items()
+                },
                 timeout=float(properties.get("Timeout", TIMEOUT_DEFAULT)),
                 memory=int(properties["MemorySize"]),
             )
         )
-    ((_, api),) = resolve.resources("AWS::Serverless::Api")
+    ((_, api),) = resources.of_type("AWS::Serverless::Api")
     return Template(
         stage=api["StageName"],
         tables=[
             Table(local_name(logical_id), _table_arguments(local_name(logical_id), properties))
-            for logical_id, properties in resolve.resources("AWS::DynamoDB::Table")
+            for logical_id, properties in resources.of_type("AWS::DynamoDB::Table")
         ],
         functions=functions,
         authorizers={
@@ -159,7 +158,7 @@ def _read(resolve: _Resolver, root: Path) -> Template:
         },
         routes=list(_routes(api["DefinitionBody"]["paths"])),
         gateway_responses={name: _gateway_response(each) for name, each in api["GatewayResponses"].items()},
-        stream=next(_streams(resolve)),
+        stream=next(_streams(resources)),
     )
 
 
@@ -197,8 +196,8 @@ def _gateway_response(properties: dict[str, Any]) -> GatewayResponse:
     )
 
 
-def _streams(resolve: _Resolver) -> Iterator[Stream]:
-    for logical_id, function in resolve.resources("AWS::Serverless::Function"):
+def _streams(resources: _Resources) -> Iterator[Stream]:
+    for logical_id, function in resources.of_type("AWS::Serverless::Function"):
         for event in function.get("Events", {}).values():
             if event["Type"] == "DynamoDB":
                 properties = event["Properties"]
@@ -219,117 +218,32 @@ def _function_in(arn: str) -> str:
     return local_name(found[1])
 
 
-def _merged(inherited: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """A function's properties over the globals: maps are merged, all else is replaced ('Globals section of SAM')."""
-    both = {
-        name: _merged(inherited[name], value)
-        for name, value in own.items()
-        if isinstance(value, dict) and isinstance(inherited.get(name), dict)
-    }
-    return {**inherited, **own, **both}
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short forms, which become the long ones."""
-
-
-def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-    value: Any
-    if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        value = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
-    return {suffix if suffix in ("Ref", "Condition") else f"Fn::{suffix}": value}
-
-
-_Loader.add_multi_constructor("!", _short_form)
-
-_NO_VALUE: Final = object()
-
-
-class _Resolver:
-    """Values of the template with its functions carried out; an attribute of a resource is `Name.Attribute`."""
+class _Resources:
+    """The resources of a template with their intrinsic functions evaluated."""
 
     def __init__(self, document: dict[str, Any], parameters: Mapping[str, str]) -> None:
-        self._document = document
-        self._parameters = {name: each["Default"] for name, each in document.get("Parameters", {}).items()}
-        self._parameters |= parameters
+        self._resources = document["Resources"]
         self._globals = document.get("Globals", {}).get("Function", {})
+        self._intrinsics = Intrinsics(document, parameters, self._reference)
 
-    def resources(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The properties of every resource of a type, by its logical id, with the globals of functions.
-
-        What stands under a condition that does not hold is left out.
-        """
-        for logical_id, resource in self._document["Resources"].items():
-            holds = "Condition" not in resource or self._holds({"Condition": resource["Condition"]})
-            if resource["Type"] == kind and holds:
+    def of_type(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Logical id and properties of every resource of a type; functions inherit the globals as in SAM."""
+        for logical_id, resource in self._resources.items():
+            is_created = "Condition" not in resource or self._intrinsics.holds(resource["Condition"])
+            if resource["Type"] == kind and is_created:
                 inherited = self._globals if kind == "AWS::Serverless::Function" else {}
-                yield logical_id, self(_merged(inherited, resource["Properties"]))
+                yield logical_id, self._intrinsics.resolve(_merged(inherited, resource["Properties"]))
 
-    def __call__(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [each for each in map(self, value) if each is not _NO_VALUE]
-        if not isinstance(value, dict):
-            return value
-        if len(value) == 1:
-            ((name, argument),) = value.items()
-            if name == "Ref":
-                return self._ref(argument)
-            if name.startswith("Fn::"):
-                return self._function(name, argument)
-        resolved = {key: self(each) for key, each in value.items()}
-        return {key: each for key, each in resolved.items() if each is not _NO_VALUE}
+    def _reference(self, logical_id: str) -> str:
+        # The functions are given names of tables; other resources only have to be told apart.
+        is_table = self._resources.get(logical_id, {}).get("Type") == "AWS::DynamoDB::Table"
+        return local_name(logical_id) if is_table else logical_id
 
-    def _ref(self, name: str) -> Any:
-        if name == "AWS::NoValue":
-            return _NO_VALUE
-        if name in _PSEUDO:
-            return _PSEUDO[name]
-        if name in self._parameters:
-            return self._parameters[name]
-        # Lambda's environment holds the names of tables; other resources are only told apart.
-        is_table = self._document["Resources"].get(name, {}).get("Type") == "AWS::DynamoDB::Table"
-        return local_name(name) if is_table else name
 
-    def _function(self, name: str, argument: Any) -> Any:
-        functions: dict[str, Callable[[Any], Any]] = {
-            "Fn::GetAtt": lambda each: each if isinstance(each, str) else ".".join(each),
-            "Fn::Sub": self._sub,
-            "Fn::Join": lambda each: each[0].join(map(str, self(each[1]))),
-            "Fn::If": lambda each: self(each[1] if self._holds({"Condition": each[0]}) else each[2]),
-        }
-        if name not in functions:
-            raise ValueError(f"{name} is not known to the local API")
-        return functions[name](argument)
-
-    def _sub(self, argument: Any) -> str:
-        text, given = (argument, {}) if isinstance(argument, str) else argument
-
-        def value(match: re.Match[str]) -> str:
-            name = match[1]
-            if name.startswith("!"):
-                return f"${{{name[1:]}}}"
-            if name in given:
-                return str(self(given[name]))
-            return name if "." in name else str(self._ref(name))
-
-        return re.sub(r"\$\{([^}]+)\}", value, text)
-
-    def _holds(self, condition: dict[str, Any]) -> bool:
-        ((name, argument),) = condition.items()
-        match name:
-            case "Condition":
-                return self._holds(self._document["Conditions"][argument])
-            case "Fn::Equals":
-                one, other = map(self, argument)
-                return str(one) == str(other)
-            case "Fn::Not":
-                return not self._holds(argument[0])
-            case "Fn::And":
-                return all(map(self._holds, argument))
-            case "Fn::Or":
-                return any(map(self._holds, argument))
-        raise ValueError(f"{name} is not known to the local API")
+def _merged(inherited: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Properties with the globals that they inherit: maps are merged, anything else is replaced ('Globals' of SAM)."""
+    merged = inherited | own
+    for name in inherited.keys() & own.keys():
+        if isinstance(inherited[name], dict) and isinstance(own[name], dict):
+            merged[name] = _merged(inherited[name], own[name])
+    return merged

@@ -1,5 +1,6 @@
 """Every refusal and every fault in the contract's one shape, through the handler."""
 
+import logging
 from typing import Any
 from unittest.mock import Mock
 
@@ -187,3 +188,18 @@ def test_a_key_that_was_sent_as_a_parameter_is_in_no_log(service: Service, lines
 
 def logged(lines: Lines, message: str) -> list[dict[str, Any]]:
     return [line for line in lines() if line.get("message") == message]
+
+
+def test_metrics_are_written_whatever_the_log_level_is(
+    service: Service, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    level = logging.getLogger("list_sessions").level
+    logging.getLogger("list_sessions").setLevel("ERROR")
+    try:
+        service.get("limit=0")
+    finally:
+        logging.getLogger("list_sessions").setLevel(level)
+    (line,) = lines()
+    assert "message" not in line
+    assert line["Responses.invalid_parameter"] == [1]
+    assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stack", "service"]]

@@ -1,12 +1,14 @@
-"""The gateway of the local API: events as the real one makes them, routes, the authorizer's word, bad answers."""
+"""The gateway of the local API: events as the real one makes them, routes, authorizers, bad function output."""
 
 import json
 from typing import Any
 
 import pytest
 
-from ops.local.container import FunctionFailed, FunctionTimedOut
-from ops.local.gateway import Answer, Gateway, Request, allows, authorizer_event, match, proxy_event, query_pairs
+from ops.local.gateway import Gateway, allows, path_parameters
+from ops.local.http_server import HttpRequest, HttpResponse
+from ops.local.lambda_events import LambdaEventConverter, query_pairs
+from ops.local.lambda_runtime import FunctionFailed, FunctionTimedOut, Invocation
 from tests.service import ROOT, TEMPLATE
 
 KEY = "evr_local_00000000000000000000000000000001"
@@ -18,38 +20,39 @@ def policy(effect: str = "Allow", action: str = "execute-api:Invoke", resource: 
     return {"Version": "2012-10-17", "Statement": [{"Action": action, "Effect": effect, "Resource": resource}]}
 
 
+EVENTS = LambdaEventConverter("live")
 ALLOWED = {"principalId": "org_1", "policyDocument": policy(), "context": {"organization_id": "org_1"}}
 
 
 class Functions:
     """Functions that say what a test tells them to, and remember what they were asked."""
 
-    def __init__(self, authorize: Any = ALLOWED, answer: Any = OK) -> None:
+    def __init__(self, authorize: Any = ALLOWED, response: Any = OK) -> None:
         self.events: dict[str, list[dict[str, Any]]] = {"authorize": [], "list_sessions": []}
-        self._answers = {"authorize": authorize, "list_sessions": answer}
-        self.gateway = Gateway(TEMPLATE, {name: self._invoke(name) for name in self._answers})
+        self._responses = {"authorize": authorize, "list_sessions": response}
+        self.gateway = Gateway(TEMPLATE, {name: self._invoke(name) for name in self._responses})
 
     def _invoke(self, name: str) -> Any:
-        def invoke(event: dict[str, Any], _seconds: float) -> Any:
+        def invoke(event: dict[str, Any]) -> Invocation:
             self.events[name].append(json.loads(json.dumps(event)))
-            if isinstance(self._answers[name], Exception):
-                raise self._answers[name]
-            return self._answers[name]
+            if isinstance(self._responses[name], Exception):
+                raise self._responses[name]
+            return Invocation(self._responses[name], {})
 
         return invoke
 
 
-def ask(functions: Functions, method: str = "GET", target: str = "/v1/sessions", key: str | None = KEY) -> Answer:
+def ask(functions: Functions, method: str = "GET", target: str = "/v1/sessions", key: str | None = KEY) -> HttpResponse:
     headers = [("Host", "here"), ("User-Agent", "test")] + ([("Authorization", key)] if key is not None else [])
-    return functions.gateway.answer(Request(method, target, headers))
+    return functions.gateway.respond(HttpRequest(method, target, headers))
 
 
-def code(answer: Answer) -> tuple[int, str]:
-    assert ("Content-Type", "application/json") in answer.headers
-    assert dict(answer.headers)["X-Request-Id"]
-    assert json.loads(answer.body).keys() == {"error"}
-    assert json.loads(answer.body)["error"].keys() == {"code", "message"}
-    return answer.status, json.loads(answer.body)["error"]["code"]
+def code(response: HttpResponse) -> tuple[int, str]:
+    assert ("Content-Type", "application/json") in response.headers
+    assert dict(response.headers)["X-Request-Id"]
+    assert response.json().keys() == {"error"}
+    assert response.json()["error"].keys() == {"code", "message"}
+    return response.status, response.json()["error"]["code"]
 
 
 def shape(value: Any) -> Any:
@@ -76,8 +79,8 @@ def test_an_event_has_the_form_of_a_recorded_one(name: str) -> None:
     )
     authorized = ALLOWED | {"context": {"organization_id": "org_1", "key_name": "local"}}
     functions = Functions(authorize=authorized)
-    request = Request("GET", real["path"] + (f"?{query}" if query else ""), headers)
-    assert functions.gateway.answer(request).status == 200
+    request = HttpRequest("GET", real["path"] + (f"?{query}" if query else ""), headers)
+    assert functions.gateway.respond(request).status == 200
     (event,) = functions.events["list_sessions"]
     assert shape(event) == shape(real)
     same = ("resource", "path", "queryStringParameters", "multiValueQueryStringParameters", "pathParameters", "body")
@@ -95,7 +98,7 @@ def test_the_authorizers_event_has_the_form_of_a_recorded_one() -> None:
     assert event["methodArn"] == ARN
 
 
-def test_what_the_authorizer_says_reaches_the_function_as_text() -> None:
+def test_the_context_of_the_authorizer_reaches_the_function_as_text() -> None:
     context = {"organization_id": "org_1", "number": 5, "truth": True, "nothing": None}
     functions = Functions(authorize=ALLOWED | {"context": context})
     assert ask(functions).status == 200
@@ -110,15 +113,15 @@ def test_what_the_authorizer_says_reaches_the_function_as_text() -> None:
     }
 
 
-def test_of_repeated_names_the_last_value_stands_alone_and_all_stand_together() -> None:
-    event = proxy_event(Request("GET", "/x?a=1&b=%C3%A9+%2B&a=&a=2&c", [("X-A", "1"), ("X-A", "2")]), "live")
+def test_a_repeated_name_keeps_its_last_value_alone_and_all_values_together() -> None:
+    event = EVENTS.proxy_event(HttpRequest("GET", "/x?a=1&b=%C3%A9+%2B&a=&a=2&c", [("X-A", "1"), ("X-A", "2")]))
     assert event["queryStringParameters"] == {"a": "2", "b": "é +", "c": ""}
     assert event["multiValueQueryStringParameters"] == {"a": ["1", "", "2"], "b": ["é +"], "c": [""]}
     assert (event["headers"]["X-A"], event["multiValueHeaders"]["X-A"]) == ("2", ["1", "2"])
 
 
 def test_a_body_is_passed_on_as_text() -> None:
-    event = proxy_event(Request("POST", "/x", [], "{é".encode()), "live")
+    event = EVENTS.proxy_event(HttpRequest("POST", "/x", [], "{é".encode()))
     assert (event["body"], event["isBase64Encoded"]) == ("{é", False)
 
 
@@ -148,7 +151,7 @@ def test_odd_query_strings_are_decoded_without_complaint(query: str, pairs: list
         ("HEAD", "/v1/sessions", "/v1/sessions", False),
         ("GET", "/", "/", False),
         ("DELETE", "/", "/", False),
-        ("GET", "/v1/sessions/", "/{proxy+}", False),
+        ("GET", "/v1/sessions/", "/v1/sessions", True),
         ("GET", "/v1/sessions/x", "/{proxy+}", False),
         ("GET", "//v1/sessions", "/{proxy+}", False),
         ("GET", "/v1/%73essions", "/{proxy+}", False),
@@ -157,7 +160,7 @@ def test_odd_query_strings_are_decoded_without_complaint(query: str, pairs: list
     ],
 )
 def test_a_request_takes_the_most_exact_route(method: str, path: str, resource: str, asks_for_key: bool) -> None:
-    functions = Functions()
+    functions = Functions(authorize=ALLOWED | {"policyDocument": policy(resource=ARN.replace("GET/v1/sessions", "*"))})
     assert ask(functions, method, path).status == 200
     (event,) = functions.events["list_sessions"]
     assert (event["resource"], event["path"], event["httpMethod"]) == (resource, path, method)
@@ -223,7 +226,7 @@ def test_a_policy_is_read_as_iam_reads_it(document: dict[str, Any], allowed: boo
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected"),
+    ("output", "expected"),
     [
         (FunctionFailed("ValueError: x"), (500, "internal_error")),
         (FunctionTimedOut("list_sessions"), (503, "unavailable")),
@@ -236,52 +239,72 @@ def test_a_policy_is_read_as_iam_reads_it(document: dict[str, Any], allowed: boo
         ({"statusCode": 200, "headers": {"X": "a\r\nSet-Cookie: b"}}, (500, "internal_error")),
     ],
 )
-def test_a_function_that_fails_or_answers_nonsense_is_answered_for(answer: Any, expected: tuple[int, str]) -> None:
-    assert code(ask(Functions(answer=answer))) == expected
+def test_a_function_that_fails_is_an_error_of_the_contract(output: Any, expected: tuple[int, str]) -> None:
+    assert code(ask(Functions(response=output))) == expected
 
 
-def test_the_answer_of_a_function_is_passed_on_as_it_is() -> None:
-    answer = {
+def test_the_output_of_a_function_is_passed_on_as_it_is() -> None:
+    output = {
         "statusCode": 418,
         "headers": {"X-A": "1", "X-B": 2},
         "multiValueHeaders": {"X-B": ["3", "4"]},
         "body": "é",
     }
-    assert ask(Functions(answer=answer)) == (
-        418,
-        [("X-A", "1"), ("X-B", "3"), ("X-B", "4"), ("Content-Type", "application/json")],
-        "é".encode(),
+    assert ask(Functions(response=output)) == HttpResponse(
+        418, [("X-A", "1"), ("X-B", "3"), ("X-B", "4"), ("Content-Type", "application/json")], "é".encode()
     )
 
 
 def test_a_fault_of_the_gateway_itself_is_an_internal_error(capsys: pytest.CaptureFixture[str]) -> None:
     gateway = Gateway(TEMPLATE, {})
-    assert code(gateway.answer(Request("GET", "/", []))) == (500, "internal_error")
+    assert code(gateway.respond(HttpRequest("GET", "/", []))) == (500, "internal_error")
     assert "KeyError" in capsys.readouterr().err
 
 
 def test_an_unavailable_service_says_when_to_come_back() -> None:
-    answer = ask(Functions(answer=FunctionTimedOut("list_sessions")))
-    assert dict(answer.headers)["Retry-After"] == "1"
+    response = ask(Functions(response=FunctionTimedOut("list_sessions")))
+    assert dict(response.headers)["Retry-After"] == "1"
+
+
+ORIGIN = "https://console.example.com"
+
+
+def test_a_gateway_response_has_the_cors_headers_of_a_page_for_an_allowed_origin() -> None:
+    gateway = Gateway(TEMPLATE, {}, [ORIGIN])
+    headers = dict(gateway.respond(HttpRequest("GET", "/v1/sessions", [("Origin", ORIGIN)])).headers)
+    assert headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert headers["Access-Control-Expose-Headers"] == "Link,Retry-After,X-Request-Id"
+    assert headers["Vary"] == "Origin"
+
+
+def test_the_metrics_of_the_function_go_along_with_its_response() -> None:
+    functions = Functions()
+    invoke = {name: functions._invoke(name) for name in functions.events}
+    invoke["list_sessions"] = lambda _: Invocation(OK, {"RoundTrips": 2.0})
+    response = Gateway(TEMPLATE, invoke).respond(HttpRequest("GET", "/v1/sessions", [("Authorization", KEY)]))
+    assert response.metrics == {"RoundTrips": 2.0}
 
 
 @pytest.mark.parametrize(
     ("resource", "path", "parameters"),
     [
         ("/a", "/a", {}),
-        ("/a", "/a/", None),
+        ("/a", "/a/", {}),
+        ("/a", "/a//", None),
+        ("/", "/", {}),
         ("/a.b", "/axb", None),
         ("/{id}", "/a%2Fb", {"id": "a/b"}),
         ("/{id}", "/a/b", None),
         ("/x/{id}/y", "/x/1/y", {"id": "1"}),
         ("/{proxy+}", "/a/b", {"proxy": "a/b"}),
+        ("/{proxy+}", "/a/b/", {"proxy": "a/b"}),
         ("/{proxy+}", "/", None),
     ],
 )
 def test_a_path_is_matched_with_a_resource(resource: str, path: str, parameters: dict[str, str] | None) -> None:
-    assert match(resource, path) == parameters
+    assert path_parameters(resource, path) == parameters
 
 
 def test_an_authorizer_gets_no_body() -> None:
-    event = proxy_event(Request("POST", "/x", [], b"secret"), "live")
-    assert "body" not in authorizer_event(event)
+    event = EVENTS.proxy_event(HttpRequest("POST", "/x", [], b"secret"))
+    assert "body" not in EVENTS.authorizer_event(event)

@@ -126,7 +126,7 @@ def test_conditions_follow_the_parameters(tmp_path: Path) -> None:
 
 
 def test_what_is_not_known_of_cloudformation_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"Fn::Base64 is not known"):
+    with pytest.raises(ValueError, match=r"Fn::Base64 is not supported"):
         small(tmp_path, SMALL.replace("!Ref NotesTable", "!Base64 x"))
 
 

@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.stub import Stubber
 
-from tests.service import ORGANIZATION, Service, load, session
+from tests.service import CONTEXT, ORGANIZATION, Service, load, session
 from tests.template.stack import stack
 
 ROOT = Path(__file__).parent.parent.parent
@@ -58,7 +58,7 @@ def told(hook: ModuleType) -> Iterator[Stubber]:
 def real(service: Service) -> Invoke:
     """The functions of this repository."""
     names = {LIST_SESSIONS: "list_sessions", AUTHORIZE: "authorize"}
-    return lambda version, event: service.function(names[version]).handler(event, None)  # type: ignore[no-any-return]
+    return lambda version, event: service.function(names[version]).handler(event, CONTEXT)  # type: ignore[no-any-return]
 
 
 def changed(invoke: Invoke, version: str, change: Callable[[dict[str, Any]], Any]) -> Invoke:
@@ -88,7 +88,7 @@ def expect_status(told: Stubber, status: str) -> None:
 
 def run(hook: ModuleType, told: Stubber, monkeypatch: pytest.MonkeyPatch, invoke: Invoke) -> None:
     monkeypatch.setattr(hook, "lambda_", FakeLambda(invoke))
-    hook.handler(EVENT, None)
+    hook.handler(EVENT, CONTEXT)
     told.assert_no_pending_responses()
 
 

@@ -44,6 +44,7 @@ ANOTHER = {
     "Monitoring": "no",
     "PreTrafficHook": "yes",
     "PreTrafficOrganization": "org_00000000000000000000000000000001",
+    "Rollout": "forced",
     "SnapStart": "yes",
     "ThrottlingBurst": "9",
     "ThrottlingRate": "7",
@@ -125,9 +126,14 @@ class Stack:
         return self._truth(self._conditions[condition])
 
     def _truth(self, node: dict[str, Any]) -> bool:
+        argument: Any
         [(function, argument)] = node.items()
         if function == "Fn::Not":
             return not self._truth(argument[0])
+        if function == "Condition":
+            return self._holds(argument)
+        if function == "Fn::And":
+            return all(map(self._truth, argument))
         if function == "Fn::Or":
             return any(map(self._truth, argument))
         assert function == "Fn::Equals"

@@ -6,8 +6,7 @@ from typing import Any
 import botocore.session
 import pytest
 
-from sessions.errors import NotFound, Unauthorized, Unavailable
-from sessions.http import error_code
+from sessions.errors import ApiError, NotFound, Unauthorized, Unavailable
 from tests.template.stack import TEXT, stack
 
 # Status and code by type; None keeps the status that the gateway gives it.
@@ -86,7 +85,7 @@ def test_no_answer_repeats_what_the_gateway_says_since_that_can_echo_the_key() -
 
 @pytest.mark.parametrize(
     ("kind", "error"),
-    [("ACCESS_DENIED", Unauthorized()), ("INTEGRATION_TIMEOUT", Unavailable()), ("RESOURCE_NOT_FOUND", NotFound())],
+    [("ACCESS_DENIED", Unauthorized), ("INTEGRATION_TIMEOUT", Unavailable), ("RESOURCE_NOT_FOUND", NotFound)],
 )
-def test_the_gateway_and_the_function_use_one_code_for_one_thing(kind: str, error: Exception) -> None:
-    assert EXPECTED[kind][1] == error_code(error)
+def test_the_gateway_and_the_function_use_one_code_for_one_thing(kind: str, error: type[ApiError]) -> None:
+    assert EXPECTED[kind][1] == error.code

@@ -8,16 +8,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from sessions import errors, http
+from sessions.errors import ApiError
 from tests.conftest import Lines
-from tests.service import Service, session
+from tests.service import CONTEXT, Service, session
 from tests.template.stack import ROOT, stack
 
 FUNCTIONS = ("ListSessionsFunction", "AuthorizeFunction", "CountSessionsFunction")
 ALWAYS = {"ServerErrorsAlarm", "AuthorizerErrorsAlarm", "CountingErrorsAlarm"}
 STATISTICS = {"Sum", "Average", "Minimum", "Maximum", "SampleCount"}
 PERCENTILES = {"p50", "p95", "p99"}
-CODES = {http.error_code(error()) for error in errors.SessionsError.__subclasses__()} | {"ok"}
+CODES = {error.code for error in ApiError.__subclasses__()} | {"ok"}
 
 
 class Emitted(NamedTuple):
@@ -134,13 +134,16 @@ EVERYWHERE = LOOKED_AT + SHOWN
 
 
 @pytest.fixture
-def of_ours(service: Service, lines: Lines) -> set[tuple[str, str, frozenset[str]]]:
+def of_ours(service: Service, lines: Lines, monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str, frozenset[str]]]:
     """Metric, service and names of the dimensions, as the functions print them in the embedded metric format."""
+    for name in FUNCTION_OF:
+        monkeypatch.setattr(service.function(name).observability, "_is_cold", True)
     service.put(*(session(number) for number in range(3)))
     service.drain()
     service.get()
     service.get("limit=x")
     service.get(organization=None)
+    service.function("authorize").handler(json.loads((ROOT / "events" / "authorize.json").read_text()), CONTEXT)
     found = set()
     for line in lines():
         for directive in line.get("_aws", {}).get("CloudWatchMetrics", []):
@@ -181,6 +184,9 @@ def test_a_metric_of_ours_is_asked_for_with_its_own_dimensions(where: str, looke
 
 def test_the_functions_print_the_metrics_that_are_looked_at(of_ours: set[tuple[str, str, frozenset[str]]]) -> None:
     assert {"Responses.ok", "Responses.invalid_parameter", "Responses.unauthorized"} <= {name for name, _, _ in of_ours}
+    assert {service for name, service, _ in of_ours if name == "ColdStart"} == set(OF_OURS)
+    assert {name for name, service, _ in of_ours if service == "authorize"} >= {"Denied.unknown"}
+    assert {name for name, service, _ in of_ours if service == "count_sessions"} >= {"SessionsCounted", "Transactions"}
     for name, service, dimensions in of_ours:
         assert name in OF_OURS[service]
         assert dimensions == ({"function_name", "service"} if name == "ColdStart" else {"service", "stack"})

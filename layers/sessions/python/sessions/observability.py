@@ -107,8 +107,12 @@ class Observability:
         """
         for name, value in metrics.items():
             self._metrics.add_metric(name, UNITS.get(name, MetricUnit.Count), value)
-        embedded: Mapping[str, Any] = self._metrics.serialize_metric_set() if metrics else {}
-        self._metrics.clear_metrics()
+        embedded: Mapping[str, Any] = {}
+        if metrics and logging.getLevelNamesMapping()[level.upper()] >= self._logger.log_level:
+            embedded = self._metrics.serialize_metric_set()
+            self._metrics.clear_metrics()
+        elif metrics:  # the line is below the level in force; alarms still need its metrics
+            self._metrics.flush_metrics()
         getattr(self._logger, level)(message, extra={**fields, **embedded}, exc_info=error)
 
 

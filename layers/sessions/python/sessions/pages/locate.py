@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 from sessions.histograms import BinRange
 
 NEAR: Final = 30
-"""Entries that are walked over rather than looked up. At 1.4 kB each costs a sixth of a read unit and about 10 us of CPU;
-another count row costs half a unit and a round trip of about 5 ms, which is what the caller waits for. 30 is as many as
-keep an ordinary page (limit 20, four years of months) below 12 read units: 1.5 for the months, 0.5 for the day, 0.5 for
-the ten minutes and 9 for 50 entries."""
+"""Entries that are walked over rather than looked up. At 1.4 kB each costs a sixth of a read unit and about 10 us of
+CPU; another count row costs half a unit and a round trip of about 5 ms, which is what the caller waits for. 30 is as
+many as keep an ordinary page (limit 20, four years of months) below 12 read units: 1.5 for the months, 0.5 for the day,
+0.5 for the ten minutes and 9 for 50 entries."""
 
 
 class StartingPoint(NamedTuple):

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from ops.local.template import REGION, Stream
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
 
-POLL: Final = 0.25
-"""Seconds between two looks at the stream of an engine that does not say when it was written to."""
+POLL_SECONDS: Final = 0.25
+"""Between two looks at the stream of an engine that does not say when it was written to."""
 
 RETRY_FIRST: Final = 0.1
 RETRY_LONGEST: Final = 5.0
-"""Seconds before a batch is delivered again; doubled every time."""
+"""Seconds before another try; doubled every time."""
 
-STUCK: Final = 5
-"""Deliveries of one record after which somebody should know."""
+TRIES: Final = 3
+"""Deliveries of one record after which it is set aside, so that the others do not wait for it."""
 
 GET_RECORDS_LIMIT: Final = 1000
 """Records of one GetRecords ('Quotas in Amazon DynamoDB')."""
@@ -32,10 +34,12 @@ GET_RECORDS_LIMIT: Final = 1000
 Record = dict[str, Any]
 
 
-class Pump:
-    """Reads a stream from its oldest record on, and invokes the function with batches of what its filter lets through.
+class StreamPoller:
+    """Reads a stream from its oldest record on, and invokes a function with batches of what its filter lets through.
 
-    A batch is delivered again, from the first record that failed, until it has worked: nothing is skipped.
+    A batch is delivered at once, without the mapping's batching window. What fails is delivered again, a batch that
+    raises in halves. A record that keeps failing is set aside with all later ones of the same item, whose order
+    matters, and tried again every few seconds: nothing is skipped, and nothing else waits.
     """
 
     def __init__(
@@ -44,40 +48,44 @@ class Pump:
         arn: str,
         mapping: Stream,
         invoke: Callable[[dict[str, Any]], Any],
-        see: Callable[[Record], None],
+        on_record: Callable[[Record], None],
         written: threading.Event | None,
     ) -> None:
         """Starts at once.
 
         Args:
             arn: the stream.
-            invoke: calls the function with an event.
-            see: is given every record before it is delivered, filtered or not.
-            written: set by the engine when there may be something to read; None to look every `POLL` seconds.
+            invoke: calls the function with an event and returns its result.
+            on_record: is given every record before it is delivered, filtered or not.
+            written: set by the engine when there may be something to read; None to look every `POLL_SECONDS`.
         """
         self._streams = streams
         self._arn = arn
         self._mapping = mapping
         self._invoke = invoke
-        self._see = see
+        self._on_record = on_record
         self._written = written
         self._shards = Shards(streams, arn, mapping.starting_position)
+        self._set_aside: dict[str, list[Record]] = {}
+        """By the key of their item."""
+        self._retry_at = 0.0
+        self.records_read = 0
         self._stopped = threading.Event()
-        self._asked = threading.Condition()
+        self._caught_up = threading.Condition()
         self._questions = 0
         self._answered = 0
         self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
         self._thread.start()
 
-    def settle(self, seconds: float) -> bool:
-        """Returns when everything that was written before has been delivered; False when that takes too long."""
-        with self._asked:
+    def catch_up(self, seconds: float) -> bool:
+        """Returns when everything written before was delivered or set aside; False when that takes longer."""
+        with self._caught_up:
             self._questions += 1
             question = self._questions
         if self._written is not None:
             self._written.set()
-        with self._asked:
-            return self._asked.wait_for(lambda: self._answered >= question, seconds)
+        with self._caught_up:
+            return self._caught_up.wait_for(lambda: self._answered >= question, seconds)
 
     def stop(self) -> None:
         """Delivers no further batch."""
@@ -89,67 +97,107 @@ class Pump:
     def _run(self) -> None:
         failures = 0
         while not self._stopped.is_set():
-            with self._asked:
+            with self._caught_up:
                 question = self._questions
             try:
-                while records := self._shards.read():
-                    self._deliver(records)
-            except (ClientError, BotoCoreError) as error:
+                while (records := self._shards.read()) and not self._stopped.is_set():
+                    self._accept(records)
+                    self._retry()
+            except Exception as error:  # whatever it is, the next records must still be counted
                 failures += 1
                 if failures == 1:
-                    self._say(f"cannot be read, and is tried again: {error}")
+                    self._say(f"cannot be read, will try again: {error}")
                 self._stopped.wait(min(RETRY_FIRST * 2**failures, RETRY_LONGEST))
                 continue
             failures = 0
-            with self._asked:
+            with self._caught_up:
                 self._answered = question
-                self._asked.notify_all()
+                self._caught_up.notify_all()
             self._wait()
+            self._retry()
 
     def _wait(self) -> None:
         if self._written is None:
-            self._stopped.wait(POLL)
+            self._stopped.wait(POLL_SECONDS)
         else:
-            self._written.wait()
+            self._written.wait(RETRY_LONGEST if self._set_aside else None)
             self._written.clear()
 
-    def _deliver(self, records: list[Record]) -> None:
+    def _accept(self, records: list[Record]) -> None:
         for record in records:
-            self._see(record)
+            try:
+                self._on_record(record)
+            except Exception as error:
+                self._say(f"{_key(record)}: {error}")
         wanted = [record for record in records if passes(record, self._mapping.patterns)]
-        size = self._mapping.batch_size
-        for start in range(0, len(wanted), size):
-            batch, tries, head = wanted[start : start + size], 0, None
-            while batch and not self._stopped.is_set():
-                failed, reason = self._failed_from(batch)
-                delivered, batch = batch[:failed], batch[failed:]
-                if not batch:
-                    break
-                tries = tries + 1 if batch[0] is head else 1
-                head = batch[0]
-                if tries == STUCK:
-                    keys = head["dynamodb"].get("Keys")
-                    self._say(f"counting does not get past {keys}, and is tried again: {reason}")
-                if not delivered:
-                    self._stopped.wait(min(RETRY_FIRST * 2 ** (tries - 1), RETRY_LONGEST))
+        for start in range(0, len(wanted), self._mapping.batch_size):
+            self._deliver(wanted[start : start + self._mapping.batch_size])
+        self.records_read += len(records)
 
-    def _failed_from(self, batch: list[Record]) -> tuple[int, str]:
-        """How many records at the beginning of a batch were worked on, and what is wrong with the next one."""
+    def _deliver(self, batch: list[Record]) -> None:
+        tries, head = 0, None
+        while not self._stopped.is_set():
+            waiting = [record for record in batch if _key(record) in self._set_aside]
+            for record in waiting:
+                self._set_aside[_key(record)].append(record)
+            batch = [record for record in batch if record not in waiting] if waiting else batch
+            if not batch:
+                return
+            failed, reason = self._first_failure(batch)
+            if failed is None and len(batch) > 1:
+                middle = len(batch) // 2
+                self._deliver(batch[:middle])
+                batch = batch[middle:]
+                continue
+            batch = batch[failed or 0 :]
+            if not batch:
+                return
+            tries = tries + 1 if batch[0] is head else 1
+            head = batch[0]
+            if tries == TRIES:
+                self._say(f"{_key(head)} cannot be counted, will try again: {reason}")
+                self._set_aside[_key(head)] = []
+                self._retry_at = time.monotonic() + RETRY_LONGEST
+            elif not failed:
+                self._stopped.wait(RETRY_FIRST * 2 ** (tries - 1))
+
+    def _retry(self) -> None:
+        """Delivers again what was set aside, each item's records alone."""
+        if not self._set_aside or time.monotonic() < self._retry_at:
+            return
+        for key, records in list(self._set_aside.items()):
+            failed, _ = self._first_failure(records)
+            self._set_aside[key] = records[failed or 0 :]
+            if not self._set_aside[key]:
+                del self._set_aside[key]
+                self._say(f"{key} is counted now")
+        self._retry_at = time.monotonic() + RETRY_LONGEST
+
+    def _first_failure(self, batch: list[Record]) -> tuple[int | None, str]:
+        """The position of the first record that failed, the batch's length for none, and the reason.
+
+        None when the function raised, so that any of them may be the one.
+        """
         try:
-            answer = self._invoke({"Records": batch})
+            result = self._invoke({"Records": batch})
         except Exception as error:
-            return 0, str(error)
-        failures = (answer or {}).get("batchItemFailures") or []
+            return None, str(error)
+        failures = (result or {}).get("batchItemFailures") or []
         if not failures:
             return len(batch), ""
         named = {failure.get("itemIdentifier") for failure in failures}
-        numbers = [record["dynamodb"]["SequenceNumber"] for record in batch]
+        numbers = [record["dynamodb"].get("SequenceNumber") for record in batch]
         # A name that is not in the batch fails all of it ('Configuring partial batch response').
         first = min(numbers.index(number) if number in numbers else 0 for number in named)
         return first, "the function reported it as failed"
 
     def _say(self, what: str) -> None:
         print(f"stream of {self._mapping.table}: {what}", file=sys.stderr, flush=True)
+
+
+def _key(record: Record) -> str:
+    """The key of the item that a record is about, as text."""
+    return json.dumps(record["dynamodb"].get("Keys"))
 
 
 class Shards:

@@ -1,7 +1,8 @@
-"""The pump of the local API: records as Lambda hands them over, in batches, again from the first that failed."""
+"""The stream poller of the local API: records as Lambda hands them over, in batches, again from the first failure."""
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
-from ops.local import stream
-from ops.local.stream import Pump, lambda_record, passes
+from ops.local import stream_poller
+from ops.local.stream_poller import TRIES, StreamPoller, lambda_record, passes
 from ops.local.template import Stream
 from tests.service import ROOT
 
@@ -74,51 +75,52 @@ class Streams:
         return {"Records": records} | ({} if closed else {"NextShardIterator": f"{shard_id}:{end}"})
 
 
-Answer = Callable[[list[str]], Any]
-Start = Callable[..., tuple[Pump, list[list[str]]]]
+Respond = Callable[[list[str]], Any]
+Start = Callable[..., tuple[StreamPoller, list[list[str]]]]
 
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Starts a pump; returns it with the numbers of the records of every batch that it delivered."""
-    monkeypatch.setattr(stream, "RETRY_FIRST", 0.001)
-    pumps = []
+    """Starts a poller; returns it with the numbers of the records of every batch that it delivered."""
+    monkeypatch.setattr(stream_poller, "RETRY_FIRST", 0.001)
+    monkeypatch.setattr(stream_poller, "RETRY_LONGEST", 0.02)
+    pollers = []
 
-    def begin(streams: Streams, answer: Answer, see: Callable[[Any], None] = lambda _: None) -> Any:
+    def begin(streams: Streams, respond: Respond, on_record: Callable[[Any], None] = lambda _: None) -> Any:
         batches: list[list[str]] = []
 
         def invoke(event: dict[str, Any]) -> Any:
             json.dumps(event)
             numbers = [each["dynamodb"]["SequenceNumber"] for each in event["Records"]]
             batches.append(numbers)
-            return answer(numbers)
+            return respond(numbers)
 
         client: Any = streams
-        pump = Pump(client, ARN, MAPPING, invoke, see, threading.Event())
-        pumps.append(pump)
-        assert pump.settle(10)
-        return pump, batches
+        poller = StreamPoller(client, ARN, MAPPING, invoke, on_record, threading.Event())
+        pollers.append(poller)
+        assert poller.catch_up(10)
+        return poller, batches
 
     yield begin
-    for pump in pumps:
-        pump.stop()
+    for poller in pollers:
+        poller.stop()
 
 
 def fine(_: list[str]) -> Any:
     return {"batchItemFailures": []}
 
 
-def failing(*first: str) -> Answer:
+def failing(*first: str) -> Respond:
     """Reports the first record of these that is in the batch, once each."""
     waiting = list(first)
 
-    def answer(numbers: list[str]) -> Any:
+    def respond(numbers: list[str]) -> Any:
         failed = [each for each in waiting if each in numbers][:1]
         for each in failed:
             waiting.remove(each)
         return {"batchItemFailures": [{"itemIdentifier": each} for each in failed]}
 
-    return answer
+    return respond
 
 
 def test_a_record_looks_as_lambda_hands_it_over() -> None:
@@ -144,9 +146,9 @@ def test_batches_are_as_large_as_the_mapping_says_and_hold_what_the_filter_lets_
 
 def test_what_is_written_later_is_delivered_later(start: Start) -> None:
     streams = Streams({"a": [record(1)]})
-    pump, batches = start(streams, fine)
+    poller, batches = start(streams, fine)
     streams.shards["a"].append(record(2))
-    assert pump.settle(10)
+    assert poller.catch_up(10)
     assert batches == [["1"], ["2"]]
 
 
@@ -168,28 +170,80 @@ def test_a_failure_that_names_no_record_of_the_batch_fails_all_of_it(start: Star
     assert batches == [["1", "2"], ["1", "2"]]
 
 
-def test_a_function_that_raises_is_asked_again_and_somebody_is_told(
+def within_two_seconds(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 2
+    while not condition():
+        assert time.monotonic() < end, "still not so after two seconds"
+        time.sleep(0.01)
+
+
+def test_a_record_that_keeps_failing_is_set_aside_and_tried_again(
     start: Start, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tries = iter(range(stream.STUCK + 2))
+    tries = iter(range(TRIES + 2))
 
-    def answer(_: list[str]) -> Any:
-        if next(tries) <= stream.STUCK:
+    def respond(_: list[str]) -> Any:
+        if next(tries) <= TRIES:
             raise RuntimeError("no DynamoDB")
 
-    _, batches = start(Streams({"a": [record(1)]}), answer)
-    assert batches == [["1"]] * (stream.STUCK + 2)
-    assert capsys.readouterr().err == (
-        "stream of sessions: counting does not get past {'id': {'S': 'session_1'}}, and is tried again: no DynamoDB\n"
-    )
+    _, batches = start(Streams({"a": [record(1)]}), respond)
+    printed: list[str] = []
+
+    def is_counted() -> bool:
+        printed.extend(capsys.readouterr().err.splitlines())
+        return len(printed) == 2
+
+    within_two_seconds(is_counted)
+    assert batches == [["1"]] * (TRIES + 2)
+    key = '{"id": {"S": "session_1"}}'
+    assert printed == [
+        f"stream of sessions: {key} cannot be counted, will try again: no DynamoDB",
+        f"stream of sessions: {key} is counted now",
+    ]
+
+
+def poisoned(numbers: list[str]) -> Any:
+    """Raises for every batch that holds record 2."""
+    if "2" in numbers:
+        raise RuntimeError("poison")
+
+
+def test_a_poisoned_record_does_not_stop_the_others(start: Start) -> None:
+    streams = Streams({"a": [record(number) for number in (1, 2, 3)]})
+    poller, batches = start(streams, poisoned)
+    streams.shards["a"].append(record(4))
+    assert poller.catch_up(10)
+    assert [each for batch in batches for each in batch if "2" not in batch] == ["1", "3", "4"]
+
+
+def test_later_records_of_an_item_wait_behind_its_poisoned_one(start: Start) -> None:
+    later = record(2) | {"eventID": "event3"}
+    later["dynamodb"] = later["dynamodb"] | {"SequenceNumber": "3"}
+    is_mended = threading.Event()
+
+    def respond(numbers: list[str]) -> Any:
+        return None if is_mended.is_set() else poisoned(numbers)
+
+    _, batches = start(Streams({"a": [record(2), later, record(4)]}), respond)
+    assert [batch for batch in batches if "3" in batch and "2" not in batch and "4" not in batch] == []
+    is_mended.set()
+    within_two_seconds(lambda: batches[-1] == ["2", "3"])
+
+
+def test_a_record_that_cannot_be_looked_at_is_delivered_all_the_same(start: Start) -> None:
+    def on_record(_: Any) -> None:
+        raise KeyError("no key")
+
+    _, batches = start(Streams({"a": [record(1)]}), fine, on_record)
+    assert batches == [["1"]]
 
 
 def test_an_expired_iterator_is_followed_by_one_behind_the_last_record(start: Start) -> None:
     streams = Streams({"a": [record(1)]})
-    pump, batches = start(streams, fine)
+    poller, batches = start(streams, fine)
     streams.shards["a"].append(record(2))
     streams.faults.append(fault("ExpiredIteratorException"))
-    assert pump.settle(10)
+    assert poller.catch_up(10)
     assert batches == [["1"], ["2"]]
 
 

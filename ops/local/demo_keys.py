@@ -29,8 +29,8 @@ class DemoKeys:
         """Keys by organization, in the order in which they were issued."""
         self._impossible: set[str] = set()
 
-    def see(self, record: dict[str, Any]) -> None:
-        """Issues the key of the organization that a stream record is about, if it is a new one."""
+    def on_record(self, record: dict[str, Any]) -> None:
+        """Issues the key of the organization that a stream record is about, if it is new."""
         match record["dynamodb"].get("NewImage"):
             case {"organization_id": {"S": str(organization_id)}}:
                 self.issue(organization_id)
@@ -42,8 +42,11 @@ class DemoKeys:
         key = demo_key(organization_id)
         if not organization_id.startswith("org_") or key_in(key) != key:
             self._impossible.add(organization_id)
-            reason = f"{key!r} has not the form of one, which takes ten digits or more"
-            print(f"{organization_id!r} gets no key: {reason}; `sessions keys create` issues another", file=sys.stderr)
+            print(
+                f"{organization_id!r} gets no demo key, since {key!r} is not a valid API key; "
+                "`sessions keys create` issues another",
+                file=sys.stderr,
+            )
             return
         item = {
             "key_hash": {"S": hash_of(key)},

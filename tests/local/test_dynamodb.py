@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.local.test_answers import client
+from tests.local.test_http import client
 from tests.running import Running
 
 

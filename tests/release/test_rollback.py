@@ -1,0 +1,188 @@
+"""Taking a release back: the stack is what it was before, or the command says why not."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import ANY, Stubber
+from moto import mock_aws
+
+from ops import rollback
+from ops.rollback import RollbackFailed, Snapshot, main, restore, save
+from tests.template.stack import PARAMETERS
+
+STACK = "sessions-production"
+BUCKET = "aws-sam-cli-managed-default-samclisourcebucket-abc"
+
+
+def template(code: str = "old") -> str:
+    """A small stack with the one parameter that matters here; every release has a resource of its own."""
+    return json.dumps(
+        {
+            "Parameters": {
+                "Rollout": {"Type": "String", "Default": "guarded"},
+                "Days": {"Type": "Number", "Default": 1},
+            },
+            "Resources": {
+                code.title(): {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": code}},
+            },
+            "Metadata": {"CodeUri": f"s3://{BUCKET}/{STACK}/{code}"},
+        }
+    )
+
+
+@pytest.fixture
+def cloudformation(environment: None) -> Iterator[Any]:
+    with mock_aws():
+        boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+        yield boto3.client("cloudformation")
+
+
+def ship(cloudformation: Any, body: str, days: str, *, first: bool = False) -> None:
+    call = cloudformation.create_stack if first else cloudformation.update_stack
+    parameters = [{"ParameterKey": "Days", "ParameterValue": days}]
+    call(StackName=STACK, TemplateBody=body, Parameters=parameters, Tags=[{"Key": "project", "Value": "sessions"}])
+
+
+def queues() -> list[str]:
+    return [url.rsplit("/", 1)[1] for url in boto3.client("sqs").list_queues().get("QueueUrls", [])]
+
+
+def test_a_stack_is_taken_back_to_its_template_and_parameters(cloudformation: Any, tmp_path: Path) -> None:
+    ship(cloudformation, template(), "7", first=True)
+    kept = tmp_path / "before.json"
+    main(["save", "--stack", STACK, "--file", str(kept)])
+    ship(cloudformation, template("broken"), "14")
+    assert queues() == ["broken"]
+    main(["restore", "--stack", STACK, "--file", str(kept)])
+    [made] = cloudformation.list_stack_resources(StackName=STACK)["StackResourceSummaries"]
+    assert made["LogicalResourceId"] == "Old"
+    [stack] = cloudformation.describe_stacks(StackName=STACK)["Stacks"]
+    values = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
+    assert values == {"Days": "7", "Rollout": "forced"}
+    assert stack["Tags"] == [{"Key": "project", "Value": "sessions"}]
+
+
+def test_the_template_is_kept_beside_its_artifacts(cloudformation: Any) -> None:
+    ship(cloudformation, template(), "7", first=True)
+    snapshot = save(cloudformation, STACK)
+    assert snapshot is not None
+    restore(cloudformation, boto3.client("s3"), STACK, snapshot)
+    [kept] = boto3.client("s3").list_objects_v2(Bucket=BUCKET)["Contents"]
+    assert kept["Key"].startswith(f"{STACK}/rollback/")
+
+
+def test_the_parameter_that_forces_is_one_of_the_template() -> None:
+    [(name, value)] = rollback.ROLLOUT.items()
+    assert value in PARAMETERS[name]["AllowedValues"]
+    assert value != PARAMETERS[name]["Default"]
+
+
+def test_a_stack_of_an_older_template_is_given_no_parameter_that_it_does_not_know() -> None:
+    client = boto3.client("cloudformation")
+    expected = {
+        "StackName": STACK,
+        "TemplateURL": ANY,
+        "Parameters": [{"ParameterKey": "Days", "ParameterValue": "7"}],
+        "Tags": [],
+        "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+    }
+    stubber = Stubber(client)
+    stubber.add_client_error("update_stack", "AccessDenied", expected_params=expected)
+    with stubber, pytest.raises(ClientError):
+        restore(client, FakeS3(), STACK, Snapshot(template(), {"Days": "7"}, {}))
+
+
+class FakeS3:
+    """Takes whatever it is given."""
+
+    def put_object(self, **_: Any) -> None: ...
+
+    def generate_presigned_url(self, _: str, Params: dict[str, str]) -> str:  # noqa: N803
+        return f"https://{Params['Bucket']}.s3.eu-west-1.amazonaws.com/{Params['Key']}?signature"
+
+
+def test_a_first_release_has_nothing_to_go_back_to(cloudformation: Any, tmp_path: Path) -> None:
+    kept = tmp_path / "before.json"
+    main(["save", "--stack", STACK, "--file", str(kept)])
+    assert json.loads(kept.read_text()) is None
+    with pytest.raises(SystemExit, match="did not exist before"):
+        main(["restore", "--stack", STACK, "--file", str(kept)])
+
+
+SNAPSHOT = Snapshot(template(), {"Days": "7", "Rollout": "guarded"}, {})
+
+
+def stubbed() -> tuple[Any, Stubber]:
+    client = boto3.client("cloudformation")
+    return client, Stubber(client)
+
+
+def test_a_stack_that_never_changed_is_left_alone() -> None:
+    client, stubber = stubbed()
+    stubber.add_client_error("update_stack", "ValidationError", "No updates are to be performed.")
+    with stubber:
+        assert restore(client, FakeS3(), STACK, SNAPSHOT) is False
+
+
+def test_a_missing_permission_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path, cloudformation: Any) -> None:
+    kept = tmp_path / "before.json"
+    kept.write_text(json.dumps(SNAPSHOT._asdict()))
+    client, stubber = stubbed()
+    stubber.add_client_error("update_stack", "AccessDenied", "not authorized to perform: cloudformation:UpdateStack")
+    real = boto3.client
+    with stubber, pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(boto3, "client", lambda name: client if name == "cloudformation" else real(name))
+        with pytest.raises(SystemExit, match=f"{STACK} was not taken back: .*UpdateStack"):
+            main(["restore", "--stack", STACK, "--file", str(kept)])
+
+
+def described(status: str) -> dict[str, Any]:
+    return {"Stacks": [{"StackName": STACK, "StackStatus": status, "CreationTime": 0}]}
+
+
+def event(resource: str, status: str, reason: str = "") -> dict[str, Any]:
+    more = {"ResourceStatusReason": reason} if reason else {}
+    return {"StackId": "x", "EventId": "x", "StackName": STACK, "Timestamp": 0} | {
+        "LogicalResourceId": resource,
+        "ResourceStatus": status,
+        **more,
+    }
+
+
+def test_an_update_that_fails_is_told_with_its_first_reason() -> None:
+    client, stubber = stubbed()
+    stubber.add_response("update_stack", {"StackId": "x"})
+    stubber.add_response("describe_stacks", described("UPDATE_ROLLBACK_COMPLETE"))
+    events = [
+        event(STACK, "UPDATE_ROLLBACK_IN_PROGRESS"),
+        event("AuthorizeFunctionAliaslive", "UPDATE_FAILED", "Resource update cancelled"),
+        event("ListSessionsFunctionAliaslive", "UPDATE_FAILED", "The hook failed."),
+        event(STACK, "UPDATE_IN_PROGRESS"),
+        event("Queue", "UPDATE_FAILED", "of the release before"),
+    ]
+    stubber.add_response("describe_stack_events", {"StackEvents": events})
+    with stubber, pytest.raises(RollbackFailed, match=r"^ListSessionsFunctionAliaslive: The hook failed\.$"):
+        restore(client, FakeS3(), STACK, SNAPSHOT)
+
+
+def test_an_update_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollback, "POLL_SECONDS", 0)
+    monkeypatch.setattr(rollback, "POLLS_MOST", 2)
+    client, stubber = stubbed()
+    stubber.add_response("update_stack", {"StackId": "x"})
+    for _ in range(2):
+        stubber.add_response("describe_stacks", described("UPDATE_IN_PROGRESS"))
+    stubber.add_response("describe_stack_events", {"StackEvents": [event(STACK, "UPDATE_IN_PROGRESS")]})
+    with stubber, pytest.raises(RollbackFailed, match="Max attempts exceeded"):
+        restore(client, FakeS3(), STACK, SNAPSHOT)
+
+
+def test_a_template_without_artifacts_is_refused() -> None:
+    client, _ = stubbed()
+    with pytest.raises(RollbackFailed, match="names no artifact"):
+        restore(client, FakeS3(), STACK, Snapshot("{}", {}, {}))
