@@ -67,8 +67,7 @@ class RequestSender:
             raise EndpointConnectionError(endpoint_url=url, error=error) from error
         stays_open = False
         try:
-            beginning = f"{request.method} {endpoint.target} HTTP/1.1\r\nHost: {endpoint.host}\r\n"
-            connection.send(beginning, request.headers, request.body)
+            connection.send(endpoint.beginning, request.headers, request.body)
             response = connection.receive()
             stays_open = response.headers.get("connection", "").lower() != "close"
         except TimeoutError as error:
@@ -109,8 +108,8 @@ class _Endpoint(NamedTuple):
 
     address: tuple[str, int]
     is_encrypted: bool
-    host: str
-    target: str
+    beginning: str
+    """The lines of a request before botocore's headers."""
     idle: list[_Connection]
     """Those that no thread is using; `append` and `pop` are atomic."""
 
@@ -119,7 +118,8 @@ class _Endpoint(NamedTuple):
         parts = urlsplit(url)
         is_encrypted = parts.scheme == "https"
         address = parts.hostname or "", parts.port or (443 if is_encrypted else 80)
-        return cls(address, is_encrypted, parts.netloc, parts.path or "/", [])
+        beginning = f"POST {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept-Encoding: identity\r\n"
+        return cls(address, is_encrypted, beginning, [])
 
     def idle_connection(self) -> _Connection | None:
         while self.idle:
@@ -153,11 +153,7 @@ class _Connection:
         self._reader: Final = connected.makefile("rb")
 
     def send(self, beginning: str, headers: Mapping[str, str | bytes], body: bytes) -> None:
-        """A request, head and body at once.
-
-        Args:
-            beginning: the lines before botocore's headers.
-        """
+        """A request, head and body at once."""
         lines = "".join(f"{name}: {_text(value)}\r\n" for name, value in headers.items())
         self.socket.sendall(f"{beginning}{lines}\r\n".encode("ascii") + body)
 
