@@ -1,7 +1,9 @@
 """Builds what `sam build` asks for: a layer or a function as it lies in Lambda, with its bytecode.
 
-Usage: python -m layers.build LOGICAL_ID ARTIFACTS_FOLDER ARCHITECTURE, in the source folder. SAM's own builder for Python ships
-no bytecode, and in Lambda's read-only file system every cold start would compile every module anew.
+Usage: python -m layers.build LOGICAL_ID ARTIFACTS_FOLDER, in the source folder. SAM's own builder for Python ships no
+bytecode, and in Lambda's read-only file system every cold start would compile every module anew. What is built runs on
+both processors: SAM does not tell a makefile which one the stack is for, and a layer with the extensions of the other
+one would fail in production only.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 from py_compile import PycInvalidationMode
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from layers.trim import trim
@@ -25,26 +28,24 @@ LAYER_HOME: Final = "/opt"
 FUNCTION_HOME: Final = "/var/task"
 """Where Lambda lays them out ('Packaging your layer content', 'Lambda runtimes')."""
 
-PLATFORMS: Final = {
-    # Amazon Linux 2023, which the runtime stands on, has glibc 2.34.
-    "x86_64": ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64", "manylinux_2_34_x86_64"),
-    "arm64": ("manylinux2014_aarch64", "manylinux_2_17_aarch64", "manylinux_2_28_aarch64", "manylinux_2_34_aarch64"),
-}
+PROCESSORS: Final = ("x86_64", "aarch64")
+"""As Python calls those of Lambda."""
+
+PLATFORMS: Final = ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34")
+"""Wheels that run on Amazon Linux 2023, which the runtime stands on and which has glibc 2.34 (PEP 600)."""
 
 
 def main() -> None:
-    _, logical_id, artifacts, architecture = sys.argv
+    _, logical_id, artifacts = sys.argv
     python = runtime_python()
     if python is None:
         version = ".".join(map(str, RUNTIME))
         sys.exit(f"The build needs Python {version}, this is {sys.version.split()[0]}; PYTHON=... says where it is.")
     if python != sys.executable:
         os.execv(python, [python, "-m", "layers.build", *sys.argv[1:]])  # noqa: S606
-    if architecture not in PLATFORMS:
-        sys.exit(f"ARCHITECTURE is one of {', '.join(PLATFORMS)}, not {architecture!r}.")
     folder = Path(artifacts)
     if logical_id == DEPENDENCIES:
-        install(folder / "python", PLATFORMS[architecture])
+        install_for_both(folder / "python")
         trim(folder / "python")
     else:
         copy_sources(Path(), folder)
@@ -65,13 +66,27 @@ def runtime_python() -> str | None:
     return None
 
 
-def install(folder: Path, platforms: tuple[str, ...]) -> None:
-    """The locked wheels, whatever machine this is."""
+def install_for_both(folder: Path) -> None:
+    """The locked packages, with the extensions of both processors side by side: Python loads the one that fits."""
+    first, second = PROCESSORS
+    install(folder, first)
+    with TemporaryDirectory() as other:
+        install(Path(other), second)
+        extensions = {path.relative_to(other) for path in Path(other).rglob("*.so")}
+        expected = {Path(str(path.relative_to(folder)).replace(first, second)) for path in folder.rglob("*.so")}
+        if extensions != expected:
+            sys.exit(f"The extensions for {second} are not those for {first}: {extensions ^ expected}.")
+        for extension in extensions:
+            shutil.copyfile(Path(other) / extension, folder / extension)
+
+
+def install(folder: Path, processor: str) -> None:
+    """The locked wheels for a processor, whatever machine this is."""
     version = ".".join(map(str, RUNTIME))
     pip = [sys.executable, "-I", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     pip += ["--target", str(folder)]
     wheels = ["--no-deps", "--only-binary=:all:", "--implementation=cp", f"--python-version={version}"]
-    wheels += [f"--platform={platform}" for platform in platforms]
+    wheels += [f"--platform={platform}_{processor}" for platform in PLATFORMS]
     lock = ["--no-compile", "--require-hashes", "--requirement", "requirements.txt"]
     subprocess.run([*pip, *wheels, *lock], check=True)  # noqa: S603  (every word is from this file)
 
