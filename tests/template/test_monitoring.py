@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from sessions.errors import ApiError
-from tests.conftest import Lines
 from tests.service import CONTEXT, Service, session
 from tests.template.stack import ROOT, stack
 
@@ -134,7 +133,9 @@ EVERYWHERE = LOOKED_AT + SHOWN
 
 
 @pytest.fixture
-def of_ours(service: Service, lines: Lines, monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str, frozenset[str]]]:
+def of_ours(
+    service: Service, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> set[tuple[str, str, frozenset[str]]]:
     """Metric, service and names of the dimensions, as the functions print them in the embedded metric format."""
     for name in FUNCTION_OF:
         monkeypatch.setattr(service.function(name).observability, "_is_cold", True)
@@ -145,7 +146,7 @@ def of_ours(service: Service, lines: Lines, monkeypatch: pytest.MonkeyPatch) -> 
     service.get(organization=None)
     service.function("authorize").handler(json.loads((ROOT / "events" / "authorize.json").read_text()), CONTEXT)
     found = set()
-    for line in lines():
+    for line in map(json.loads, capsys.readouterr().out.splitlines()):
         for directive in line.get("_aws", {}).get("CloudWatchMetrics", []):
             assert directive["Namespace"] == "Sessions"
             [dimensions] = directive["Dimensions"]
