@@ -1,8 +1,8 @@
 """A shorter cold start: a handler's module imports this first, and calls `finish` last.
 
 Libraries import modules that this service never uses; an empty module takes the place of each that `UNUSED` lists. And
-the garbage collector is off meanwhile: imports leave nothing to collect, and what they made stays as long as the process,
-so `finish` exempts it from all later collections (`gc.freeze`). Both in Lambda alone; elsewhere everything is imported.
+the garbage collector is off meanwhile, since imports leave nothing to collect. What they made stays for good: `finish`
+exempts it from all later collections (`gc.freeze`). Both in Lambda alone; elsewhere everything is imported.
 """
 
 from __future__ import annotations
