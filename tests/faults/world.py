@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
@@ -75,11 +77,12 @@ class World:
         self.functions = {name: container(name) for name in ("list_sessions", "authorize", "count_sessions")}
         # One read of entries is looked up, and both walks of a page across two days are made at the same time.
         time_limit, limits = TimeLimit(TIME_LIMIT), Limits(near=1)
+        self.clients = {name: dynamodb.client() for name in self.functions}
         replacements = {
-            ("list_sessions", "pages"): Pages(dynamodb.client(), "sessions", "counts", limits, time_limit),
-            ("authorize", "api_keys"): ApiKeys(dynamodb.client(), "api_keys", time_limit),
+            ("list_sessions", "pages"): Pages(self.clients["list_sessions"], "sessions", "counts", limits, time_limit),
+            ("authorize", "api_keys"): ApiKeys(self.clients["authorize"], "api_keys", time_limit),
             ("count_sessions", "counts"): CountWriter(
-                dynamodb.client(), "counts", lambda _: None, CountLimits(tries=3), time_limit
+                self.clients["count_sessions"], "counts", lambda _: None, CountLimits(tries=3), time_limit
             ),
         }
         for (name, attribute), replacement in replacements.items():
@@ -91,6 +94,17 @@ class World:
             self.deliver(ENTRIES[start : start + 60])
         key = {"key_hash": hash_key(KEY), "organization_id": ORGANIZATION, "name": "console"}
         self.direct.put_item(TableName="api_keys", Item={name: {"S": value} for name, value in key.items()})
+
+    def close(self) -> None:
+        """Ends all connections."""
+        for client in (self.direct, *self.clients.values()):
+            client.close()
+        self.proxy.stop()
+        # Sockets of reads that took too long were left behind on purpose, and nobody closes them.
+        time.sleep(0.2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
     def list(self, query: str) -> Response:
         made = event(query)
@@ -256,6 +270,6 @@ def moto_world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         try:
             yield world
         finally:
-            world.proxy.stop()
+            world.close()
     finally:
         server.stop()

@@ -231,7 +231,6 @@ def test_no_item_takes_another_one_with_it(changes: list[dict[str, Any]], good: 
 # --------------------------------------------------------------------------------------------- sizes
 
 
-
 def test_items_of_400_kb_are_served_one_by_one_and_the_invalid_one_is_left_out(service: Service) -> None:
     size = 400_000  # an engine in memory takes a little less than DynamoDB does
     service.put(*(session(number, title="x" * size) for number in range(3)))

@@ -56,7 +56,13 @@ class _Visitor(cst.CSTVisitor):
         self._scope: list[str] = []
 
     def on_visit(self, node: cst.CSTNode) -> bool:
-        if isinstance(node, LEFT_OUT) or _is_text_alone(node) or _is_left_out_call(node) or _is_for_types(node):
+        if (
+            isinstance(node, LEFT_OUT)
+            or _is_text_alone(node)
+            or _is_left_out_call(node)
+            or _is_for_types(node)
+            or _is_type(node)
+        ):
             return False
         if isinstance(node, cst.FunctionDef | cst.ClassDef):
             self._scope.append(node.name.value)
@@ -76,6 +82,13 @@ class _Visitor(cst.CSTVisitor):
 def _is_text_alone(node: cst.CSTNode) -> bool:
     """A docstring of anything."""
     return isinstance(node, cst.Expr) and isinstance(node.value, cst.SimpleString | cst.ConcatenatedString)
+
+
+def _is_type(node: cst.CSTNode) -> bool:
+    """The definition of a type, such as `Rows = list[Row]`."""
+    if not isinstance(node, cst.Assign) or not isinstance(node.targets[0].target, cst.Name):
+        return False
+    return node.targets[0].target.value[0].isupper() and not node.targets[0].target.value.isupper()
 
 
 def _is_left_out_call(node: cst.CSTNode) -> bool:

@@ -82,9 +82,7 @@ def test_a_connection_that_is_dead_without_a_sign_costs_one_timeout(world: World
 def test_clients_that_are_closed_after_a_restore_begin_with_new_connections(world: World) -> None:
     assert world.list(DEEP).body == body_of(DEEP)
     before = world.proxy.connections
-    for function in ("list_sessions", "authorize"):
-        module = world.functions[function]
-        client = module.pages._dynamodb if function == "list_sessions" else module.api_keys._dynamodb
+    for client in world.clients.values():
         client.close()
     assert world.list(DEEP).body == body_of(DEEP)
     assert world.authorize(KEY) == "Allow"
