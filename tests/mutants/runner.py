@@ -33,9 +33,7 @@ TESTS: Final = (
     "tests/counting",
     "tests/faults",
     "tests/hostile",
-    "tests/template/test_functions.py",
     "tests/template/test_gateway_responses.py",
-    "tests/template/test_monitoring.py",
 )
 LEFT_OUT: Final = ("test_released_client", "test_simulation", "test_schema.py", "test_memory")
 """Tests that run the service in a process of its own, or no code of its."""
