@@ -97,13 +97,12 @@ class World:
 
     def close(self) -> None:
         """Ends all connections."""
+        self.proxy.stop()
+        time.sleep(0.5)  # until reads that took too long, and were left behind, have noticed
         for client in (self.direct, *self.clients.values()):
             client.close()
-        self.proxy.stop()
-        # Sockets of reads that took too long were left behind on purpose, and nobody closes them.
-        time.sleep(0.2)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
+            warnings.simplefilter("ignore", ResourceWarning)  # nobody closes what was left behind
             gc.collect()
 
     def list(self, query: str) -> Response:

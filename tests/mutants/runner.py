@@ -115,7 +115,13 @@ class _Select:
 def _pytest(files: Iterable[str], *plugins: object) -> int:
     os.environ["HYPOTHESIS_PROFILE"] = "mutants"
     options = ["-x", "-q", "--no-header", "--tb=short", "-p", "no:cacheprovider"]
-    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of what was loaded before
+    # Modules were loaded before, and what is left of processes that are gone concerns no mutant.
+    options += [
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+        "-W",
+        "ignore::pytest.PytestUnraisableExceptionWarning",
+    ]
     return int(pytest.main([*options, *files], plugins=list(plugins)))
 
 
