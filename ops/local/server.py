@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def serve(settings: Settings, screen: TextIO) -> None:
-    """Starts everything; returns when requests are answered. Nothing of it needs an end: all threads are daemons.
+    """Starts everything; returns when requests are served. Nothing has to be stopped: all threads are daemons.
 
     Args:
         screen: for people.
