@@ -33,11 +33,12 @@ def exported(*items: dict[str, Any]) -> bytes:
     return b"".join(json.dumps({"Item": item}).encode() + b"\n" for item in items)
 
 
-def export(folder: str = "export", **summary: Any) -> Path:
+def export(*entries: dict[str, Any], folder: str = "export", **summary: Any) -> Path:
     """An export of three sessions, as it is downloaded."""
+    first, second, third = map(item_of, entries or (FULL, session(2), session(3)))
     at = Path(folder) / "AWSDynamoDB" / "01693685827463-2d8752fd"
     (at / "data").mkdir(parents=True)
-    files = {"a": exported(item_of(FULL), item_of(session(2))), "b": exported(item_of(session(3))), "c": b""}
+    files = {"a": exported(first, second), "b": exported(third), "c": b""}
     for name, content in files.items():
         (at / "data" / f"{name}.json.gz").write_bytes(gzip.compress(content))
     keys = [
@@ -132,8 +133,8 @@ def test_an_export_whose_data_file_is_missing_is_not_loaded_in_part(service: Ser
 
 
 def test_of_several_exports_one_must_be_chosen(service: Service) -> None:
-    export("exports/a")
-    export("exports/b")
+    export(folder="exports/a")
+    export(folder="exports/b")
     assert fault("exports").startswith("exports has 2 exports; choose one by its manifest-summary.json: exports/a/")
 
 
