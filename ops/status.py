@@ -93,7 +93,7 @@ def _stream(target: Target) -> dict[str, Any]:
         MetricName="IteratorAge",
         Dimensions=[{"Name": "FunctionName", "Value": function}, {"Name": "Resource", "Value": f"{function}:{ALIAS}"}],
         StartTime=now - timedelta(minutes=METRIC_MINUTES),
-        EndTime=now,
+        EndTime=now + timedelta(minutes=1),
         Period=60,
         Statistics=["Maximum"],
     )
