@@ -4,8 +4,6 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-# Of the functions; `make build ARCHITECTURE=arm64` builds for the template's other one.
-ARCHITECTURE ?= x86_64
 SAM_VERSION := 1.170.0
 SAM_PORT ?= 3000
 SAM ?= $(firstword $(shell command -v sam 2>/dev/null) .venv-sam/bin/sam)
@@ -45,8 +43,8 @@ format: $(VENV)/dev ## Format the code and repair what lint can
 openapi: $(VENV)/run ## Write docs/openapi.json from the contract
 	$(BIN)/python -m ops.openapi
 
-build: $(filter .venv-sam/bin/sam,$(SAM)) ## Build what `sam deploy` ships (needs Python 3.13; ARCHITECTURE)
-	ARCHITECTURE=$(ARCHITECTURE) $(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE)
+build: $(filter .venv-sam/bin/sam,$(SAM)) ## Build what `sam deploy` ships (needs Python 3.13)
+	$(SAM) build
 
 sam-local: build ## Serve the API in Lambda's own image (Docker; HOST=0.0.0.0 make run beside it; SAM_PORT, SAM_FLAGS)
 	$(SAM) local start-api --port $(SAM_PORT) $(SAM_FLAGS)

@@ -1,21 +1,24 @@
 """Builds what `sam build` asks for: a layer or a function as it lies in Lambda, with its bytecode.
 
-Usage: build.py LOGICAL_ID ARTIFACTS_FOLDER ARCHITECTURE, in the source folder. SAM's own builder for Python ships
-no bytecode, and in Lambda's read-only file system every cold start would compile every module anew.
+Usage: python -m layers.build LOGICAL_ID ARTIFACTS_FOLDER, in the source folder. SAM's own builder for Python ships no
+bytecode, and in Lambda's read-only file system every cold start would compile every module anew. What is built runs on
+both processors: SAM does not tell a makefile which one the stack is for, and a layer with the extensions of the other
+one would fail in production only.
 """
 
 from __future__ import annotations
 
 import compileall
-import gzip
-import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from py_compile import PycInvalidationMode
-from typing import Any, Final
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from layers.trim import trim
 
 RUNTIME: Final = (3, 13)
 """Bytecode runs on the very version that made it."""
@@ -25,57 +28,25 @@ LAYER_HOME: Final = "/opt"
 FUNCTION_HOME: Final = "/var/task"
 """Where Lambda lays them out ('Packaging your layer content', 'Lambda runtimes')."""
 
-PLATFORMS: Final = {
-    # Amazon Linux 2023, which the runtime stands on, has glibc 2.34.
-    "x86_64": ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64", "manylinux_2_34_x86_64"),
-    "arm64": ("manylinux2014_aarch64", "manylinux_2_17_aarch64", "manylinux_2_28_aarch64", "manylinux_2_34_aarch64"),
-}
+PROCESSORS: Final = ("x86_64", "aarch64")
+"""As Python calls those of Lambda."""
 
-SERVICE: Final = "dynamodb"
-OPERATIONS: Final = (
-    "BatchGetItem",
-    "BatchWriteItem",
-    "DeleteItem",
-    "GetItem",
-    "PutItem",
-    "Query",
-    "Scan",
-    "TransactGetItems",
-    "TransactWriteItems",
-    "UpdateItem",
-)
-"""Operations on items; tables are made by the template."""
-
-
-NO_DOCSTRINGS: Final = '''"""In the place of botocore's docstrings, which nobody reads in Lambda."""
-
-
-class NoDocstring(str):
-    def __new__(cls, *_, **__):
-        return super().__new__(cls)
-
-
-ClientMethodDocstring = PaginatorDocstring = WaiterDocstring = NoDocstring
-'''
-METADATA: Final = "from importlib.metadata import version\n"
-USE_OF_METADATA: Final = '    h2_version = version("h2")\n'
+PLATFORMS: Final = ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34")
+"""Wheels that run on Amazon Linux 2023, which the runtime stands on and which has glibc 2.34 (PEP 600)."""
 
 
 def main() -> None:
-    _, logical_id, artifacts, architecture = sys.argv
+    _, logical_id, artifacts = sys.argv
     python = runtime_python()
     if python is None:
         version = ".".join(map(str, RUNTIME))
         sys.exit(f"The build needs Python {version}, this is {sys.version.split()[0]}; PYTHON=... says where it is.")
     if python != sys.executable:
-        os.execv(python, [python, *sys.argv])  # noqa: S606
-    if architecture not in PLATFORMS:
-        sys.exit(f"ARCHITECTURE is one of {', '.join(PLATFORMS)}, not {architecture!r}.")
+        os.execv(python, [python, "-m", "layers.build", *sys.argv[1:]])  # noqa: S606
     folder = Path(artifacts)
     if logical_id == DEPENDENCIES:
-        install(folder / "python", PLATFORMS[architecture])
+        install_for_both(folder / "python")
         trim(folder / "python")
-        lighten(folder / "python")
     else:
         copy_sources(Path(), folder)
     compile_all(folder, LAYER_HOME if logical_id.endswith("Layer") else FUNCTION_HOME)
@@ -95,12 +66,27 @@ def runtime_python() -> str | None:
     return None
 
 
-def install(folder: Path, platforms: tuple[str, ...]) -> None:
-    """The locked wheels, whatever machine this is."""
+def install_for_both(folder: Path) -> None:
+    """The locked packages, with the extensions of both processors side by side: Python loads the one that fits."""
+    first, second = PROCESSORS
+    install(folder, first)
+    with TemporaryDirectory() as other:
+        install(Path(other), second)
+        extensions = {path.relative_to(other) for path in Path(other).rglob("*.so")}
+        expected = {Path(str(path.relative_to(folder)).replace(first, second)) for path in folder.rglob("*.so")}
+        if extensions != expected:
+            sys.exit(f"The extensions for {second} are not those for {first}: {extensions ^ expected}.")
+        for extension in extensions:
+            shutil.copyfile(Path(other) / extension, folder / extension)
+
+
+def install(folder: Path, processor: str) -> None:
+    """The locked wheels for a processor, whatever machine this is."""
     version = ".".join(map(str, RUNTIME))
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--target", str(folder)]
+    pip = [sys.executable, "-I", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    pip += ["--target", str(folder)]
     wheels = ["--no-deps", "--only-binary=:all:", "--implementation=cp", f"--python-version={version}"]
-    wheels += [f"--platform={platform}" for platform in platforms]
+    wheels += [f"--platform={platform}_{processor}" for platform in PLATFORMS]
     lock = ["--no-compile", "--require-hashes", "--requirement", "requirements.txt"]
     subprocess.run([*pip, *wheels, *lock], check=True)  # noqa: S603  (every word is from this file)
 
@@ -111,113 +97,6 @@ def copy_sources(source: Path, folder: Path) -> None:
         target = folder / path.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-
-
-def trim(folder: Path) -> None:
-    """Removes what no function reads."""
-    for pattern in ("bin", "**/*.pyi", "**/py.typed", "**/tests"):
-        for found in list(folder.glob(pattern)):
-            remove(found)
-    for info in folder.glob("*.dist-info"):
-        for entry in info.iterdir():
-            if not entry.name.startswith(("METADATA", "LICENSE", "licenses", "NOTICE")):
-                remove(entry)
-    trim_botocore(folder / "botocore" / "data")
-
-
-def lighten(folder: Path) -> None:
-    """Takes away what is imported at every start and never used: a tenth of a cold start.
-
-    botocore's clients import what writes botocore's reference, to have docstrings; urllib3 imports the readers of
-    package metadata, to ask for the version of HTTP/2 if anybody turned that on.
-    """
-    docs = folder / "botocore" / "docs"
-    for entry in list(docs.iterdir()):
-        if entry.name != "utils.py":
-            remove(entry)
-    (docs / "__init__.py").touch()
-    (docs / "docstring.py").write_text(NO_DOCSTRINGS, encoding="utf-8")
-    http2 = folder / "urllib3" / "http2" / "__init__.py"
-    text = http2.read_text(encoding="utf-8")
-    if text.count(METADATA) != 1 or text.count(USE_OF_METADATA) != 1:
-        sys.exit(f"{http2.name} of urllib3 has changed; look at `lighten` anew.")
-    text = text.replace(METADATA, "").replace(USE_OF_METADATA, f"    {METADATA}{USE_OF_METADATA}")
-    http2.write_text(text, encoding="utf-8")
-
-
-def remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-
-
-def trim_botocore(data: Path) -> None:
-    """Leaves the model of one service, without its documentation, and the regions of all partitions."""
-    for entry in list(data.iterdir()):
-        if entry.is_dir() and entry.name != SERVICE:
-            shutil.rmtree(entry)
-    newest = max(path for path in (data / SERVICE).iterdir())
-    for version in (data / SERVICE).iterdir():
-        if version != newest:
-            shutil.rmtree(version)
-    model = load(newest / "service-2.json.gz")
-    rules = load(newest / "endpoint-rule-set-1.json.gz")
-    endpoints = load(data / "endpoints.json")
-    shutil.rmtree(newest)
-    newest.mkdir()
-    dump(newest / "service-2.json", trimmed_model(model))
-    dump(newest / "endpoint-rule-set-1.json", undocumented(rules))
-    for partition in endpoints["partitions"]:
-        partition["services"] = {name: s for name, s in partition["services"].items() if name == SERVICE}
-    dump(data / "endpoints.json", endpoints)
-
-
-def trimmed_model(model: dict[str, Any]) -> dict[str, Any]:
-    """The model of the operations on items and of the shapes that they reach."""
-    operations = {name: model["operations"][name] for name in OPERATIONS}
-    reached: set[str] = set()
-    pending = [json.dumps(operations)]
-    while pending:
-        text = json.loads(pending.pop())
-        for name in references(text) - reached:
-            reached.add(name)
-            pending.append(json.dumps(model["shapes"][name]))
-    shapes = {name: shape for name, shape in model["shapes"].items() if name in reached}
-    trimmed: dict[str, Any] = undocumented(model | {"operations": operations, "shapes": shapes})
-    return trimmed
-
-
-def references(part: Any) -> set[str]:
-    """The names of the shapes that a part of a model refers to."""
-    if isinstance(part, list):
-        return set().union(*map(references, part))
-    if not isinstance(part, dict):
-        return set()
-    here = {part["shape"]} if isinstance(part.get("shape"), str) else set()
-    return here.union(*map(references, part.values()))
-
-
-def undocumented(part: Any) -> Any:
-    """Without the texts of `documentation`; a member of that name would be a dict."""
-    if isinstance(part, list):
-        return [undocumented(inner) for inner in part]
-    if not isinstance(part, dict):
-        return part
-    return {
-        name: undocumented(inner)
-        for name, inner in part.items()
-        if not (name == "documentation" and isinstance(inner, str))
-    }
-
-
-def load(path: Path) -> Any:
-    data = path.read_bytes()
-    return json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
-
-
-def dump(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
 
 
 def compile_all(folder: Path, home: str) -> None:

@@ -10,7 +10,9 @@ import pytest
 from botocore.loaders import create_loader
 from hypothesis import HealthCheck, settings
 from moto import mock_aws
+from moto.core.models import botocore_stubber
 
+from sessions import dynamodb
 from tests.running import Running, local_api
 from tests.service import Service
 
@@ -40,6 +42,12 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(autouse=True)
+def network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the functions would send a request to DynamoDB, moto is asked first; without it botocore sends."""
+    monkeypatch.setattr(dynamodb, "RequestSender", lambda **_: botocore_stubber)
 
 
 @pytest.fixture

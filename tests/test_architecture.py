@@ -10,7 +10,7 @@ PACKAGE = ROOT / "layers" / "sessions" / "python" / "sessions"
 
 # From the ground up: a module may import those of the floors below its own.
 FLOORS = [
-    {"errors", "schema", "response_checks", "response_parser", "unused_imports"},
+    {"cold_start", "errors", "schema", "request_sender", "response_checks", "response_parser"},
     {"settings", "contract", "items", "histograms"},
     {"dynamodb", "observability"},
     {"api_keys", "responses", "pages.index", "pages.counts", "pages.locate", "counting.transitions"},
@@ -21,7 +21,7 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 # What each third-party package is for: the only modules that may import it.
 USERS = {
     "boto3": {"dynamodb"},
-    "botocore": {"dynamodb", "response_checks", "response_parser"},
+    "botocore": {"dynamodb", "request_sender", "response_checks", "response_parser"},
     "aws_lambda_powertools": {"observability", "responses"},
     "pydantic": {"contract", "pages.page"},
     "pydantic_core": {"observability", "responses", "response_parser"},

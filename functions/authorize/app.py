@@ -1,5 +1,9 @@
 """The gateway's authorizer: a request's headers in, a policy and the caller's organization out."""
 
+from sessions import cold_start  # first, see there
+
+# isort: split
+
 from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes.api_gateway_authorizer_event import (
@@ -14,6 +18,7 @@ from sessions.observability import Observability
 environment = settings.read(settings.AuthorizeSettings)
 api_keys = ApiKeys(dynamodb.client(), environment.api_keys_table)
 observability = Observability()
+cold_start.finish()
 
 
 @observability.instrument

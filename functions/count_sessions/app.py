@@ -3,6 +3,10 @@
 Powertools' batch processor hands over one record at a time; here sessions are counted together, many to a transaction.
 """
 
+from sessions import cold_start  # first, see there
+
+# isort: split
+
 from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes import DynamoDBStreamEvent
@@ -15,6 +19,7 @@ from sessions.observability import Observability
 environment = settings.read(settings.CountSettings)
 counts = CountWriter(dynamodb.client(), environment.counts_table, time_limit=dynamodb.TimeLimit(TIME_LIMIT))
 observability = Observability()
+cold_start.finish()
 
 
 @observability.instrument

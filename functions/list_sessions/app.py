@@ -1,5 +1,9 @@
 """`GET /v1/sessions`: an API Gateway event in, a page of sessions out."""
 
+from sessions import cold_start  # first, see there
+
+# isort: split
+
 from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
@@ -65,3 +69,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     # The route that the gateway matched: with a custom domain, `path` may begin with a base path.
     response = app.resolve({**event, "path": event["resource"]}, context)
     return responses.with_common_headers(response, event, varies=cors is not None)
+
+
+cold_start.finish()

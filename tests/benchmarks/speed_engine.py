@@ -8,6 +8,7 @@ tells how many requests it has answered.
 import json
 import sys
 import zlib
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 from typing import Any, Final
@@ -64,8 +65,9 @@ def answers() -> dict[str, list[dict[str, Any]]]:
     """Items by the value of their partition key."""
     prepared: dict[str, list[dict[str, Any]]] = {organization(size): sessions(size) for size in SIZES}
     for size in SIZES:
-        row = {"scope": {"S": organization(size)}, "bucket": {"S": "M2026-11"}, "count": {"N": str(size)}}
-        prepared[f"counts of {organization(size)}"] = [row]
+        days = Counter(item["created_at"]["S"][8:10] for item in prepared[organization(size)])
+        row = {"scope": {"S": organization(size)}, "bucket": {"S": "M2026-11"}}
+        prepared[f"counts of {organization(size)}"] = [row | {day: {"N": str(count)} for day, count in days.items()}]
     return prepared
 
 

@@ -11,10 +11,10 @@ LIST, AUTHORIZE, COUNT = (
     f"{name}FunctionVersion" for name in ("ListSessions", "Authorize", "CountSessions")
 )  # and a hash
 
-# Versions and the layer are made anew and left behind: that is how they change. A parameter that is not here
+# Versions are made anew and left behind: that is how they change. A parameter that is not here
 # replaces nothing.
 REPLACED = {
-    "Architecture": {"DependenciesLayer", LIST, AUTHORIZE, COUNT},
+    "Architecture": {LIST, AUTHORIZE, COUNT},
     "BasePath": {"DomainMapping"},
     "CorsOrigins": {LIST},
     "DomainName": {"Domain", "DomainMapping"},

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import pytest
 
 from sessions.errors import ApiError
-from tests.conftest import Lines
 from tests.service import CONTEXT, Service, session
 from tests.template.stack import ROOT, stack
 
@@ -134,7 +133,9 @@ EVERYWHERE = LOOKED_AT + SHOWN
 
 
 @pytest.fixture
-def of_ours(service: Service, lines: Lines, monkeypatch: pytest.MonkeyPatch) -> set[tuple[str, str, frozenset[str]]]:
+def of_ours(
+    service: Service, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> set[tuple[str, str, frozenset[str]]]:
     """Metric, service and names of the dimensions, as the functions print them in the embedded metric format."""
     for name in FUNCTION_OF:
         monkeypatch.setattr(service.function(name).observability, "_is_cold", True)
@@ -145,7 +146,7 @@ def of_ours(service: Service, lines: Lines, monkeypatch: pytest.MonkeyPatch) -> 
     service.get(organization=None)
     service.function("authorize").handler(json.loads((ROOT / "events" / "authorize.json").read_text()), CONTEXT)
     found = set()
-    for line in lines():
+    for line in map(json.loads, capsys.readouterr().out.splitlines()):
         for directive in line.get("_aws", {}).get("CloudWatchMetrics", []):
             assert directive["Namespace"] == "Sessions"
             [dimensions] = directive["Dimensions"]
@@ -195,6 +196,17 @@ def test_the_functions_print_the_metrics_that_are_looked_at(of_ours: set[tuple[s
 def test_every_metric_that_the_functions_print_is_on_the_dashboard() -> None:
     shown_ = {(each.dimensions["service"], each.name) for _, each in SHOWN if each.namespace == "Sessions"}
     assert shown_ == {(service, name) for service, names in OF_OURS.items() for name in names} - NOT_SHOWN
+
+
+def test_the_cost_table_counts_the_alarms_and_metrics_that_there_are() -> None:
+    watched = {name: len(list(metrics_of(alarm))) for name, alarm in ALARMS.items()}
+    guards = sum(watched[name] for name in ALWAYS)
+    others = sum(count for name, count in watched.items() if name not in ALWAYS)
+    assert (len(ALWAYS), guards, len(ALARMS) - len(ALWAYS), others) == (3, 4, 9, 20)
+    text = (ROOT / "docs" / "deployment.md").read_text()
+    assert f"three alarms that roll deployments back (0.10 for each metric that one looks at) | 0.{guards}0 |" in text
+    assert f"dashboard 3.00, nine alarms on {others} metrics {others / 10:.2f} | {3 + others / 10:.2f} |" in text
+    assert f"up to {sum(map(len, OF_OURS.values()))} metrics of our own" in text
 
 
 def test_without_monitoring_only_the_alarms_that_roll_deployments_back_are_left() -> None:

@@ -14,8 +14,12 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
+from botocore.handlers import generate_idempotent_uuid
+from botocore.httpsession import get_cert_path
+from botocore.utils import get_environ_proxies
 
 from sessions.errors import Unavailable
+from sessions.request_sender import RequestSender
 from sessions.response_checks import DamagedResponse, ResponseChecks
 from sessions.response_parser import ItemParserFactory
 from sessions.schema import Item
@@ -69,7 +73,11 @@ Second = TypeVar("Second")
 
 def client() -> DynamoDBClient:
     """A new client; one serves all requests of a container, from any thread."""
-    core = botocore.session.get_session()
+    # botocore registers 130 handlers for peculiarities of services. DynamoDB needs one, which gives a transaction a
+    # token, so that another try of it does nothing more.
+    core = botocore.session.Session(include_builtin_handlers=False)
+    untyped: Any = core  # its types do not know handlers with named arguments
+    untyped.register("before-parameter-build.dynamodb", generate_idempotent_uuid)
     core.register_component("response_parser_factory", ItemParserFactory())
     config = Config(
         connect_timeout=CONNECT_TIMEOUT,
@@ -84,16 +92,24 @@ def client() -> DynamoDBClient:
     dynamodb = cast("DynamoDBClient", boto3.session.Session(botocore_session=core).client("dynamodb", config=config))
     events: Any = dynamodb.meta.events  # whose types know no handler that returns something
     events.register("needs-retry.dynamodb", ResponseChecks(ATTEMPTS))
+    sender = RequestSender(
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        ca_file=str(get_cert_path(core.get_config_variable("ca_bundle") or True)),
+    )
+    if not get_environ_proxies(dynamodb.meta.endpoint_url):  # to a proxy, botocore sends itself
+        events.register("before-send.dynamodb", sender)
     if starts_from_snapshot():
-        _renew_after_restore(dynamodb)
+        _renew_after_restore(dynamodb, sender)
     return dynamodb
 
 
-def _renew_after_restore(dynamodb: DynamoDBClient) -> None:
+def _renew_after_restore(dynamodb: DynamoDBClient, sender: RequestSender) -> None:
     """Gives every container of one snapshot connections and random numbers of its own ('Lambda SnapStart runtime
     hooks for Python'); credentials are renewed by botocore's chain, which sees that they have expired."""
     from snapshot_restore_py import register_after_restore  # which the runtime has, and nobody else
 
+    register_after_restore(sender.close)
     register_after_restore(dynamodb.close)
     register_after_restore(random.seed)
 

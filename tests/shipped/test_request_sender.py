@@ -1,0 +1,272 @@
+"""The request sender: what goes out, which connections are used again, and faults as botocore raises them."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSRequest, AWSResponse
+from botocore.exceptions import (
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
+from botocore.httpsession import URLLib3Session
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from sessions.request_sender import RequestSender
+
+BODY = b'{"a": 1}'
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nx-amzn-RequestId: A1\r\n\r\n{}"
+
+
+class Server:
+    """Sends prepared bytes for each request, one connection after the other, and keeps what it was sent."""
+
+    def __init__(self, responses: list[bytes], *, closes: bool = False, tls: ssl.SSLContext | None = None) -> None:
+        self._responses = responses
+        self._closes = closes
+        self._tls = tls
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self._done = threading.Event()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        return int(self._listening.getsockname()[1])
+
+    def close(self) -> None:
+        self._done.set()
+        self._listening.close()
+
+    def _serve(self) -> None:
+        while self._responses:
+            try:
+                connected, _ = self._listening.accept()
+                if self._tls is not None:
+                    connected = self._tls.wrap_socket(connected, server_side=True)
+            except OSError:
+                continue
+            self.connections += 1
+            with connected:
+                self._answer(connected)
+
+    def _answer(self, connected: socket.socket) -> None:
+        while self._responses:
+            request = connected.recv(65536)
+            while request and not request.endswith(BODY):
+                request += connected.recv(65536)
+            if not request:
+                return
+            self.requests.append(request)
+            response = self._responses.pop(0)
+            if not response:
+                self._done.wait(5)  # says nothing
+                return
+            connected.sendall(response)
+            if self._closes:
+                return
+
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts a server with the given responses."""
+    servers: list[Server] = []
+
+    def start(*responses: bytes, **options: Any) -> Server:
+        servers.append(Server(list(responses), **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def sender() -> Iterator[RequestSender]:
+    made = RequestSender(connect_timeout=1, read_timeout=0.3, ca_file="not read without TLS")
+    yield made
+    made.close()
+
+
+def send(sender: Callable[..., AWSResponse], url: str) -> AWSResponse:
+    headers = {"X-Amz-Target": "DynamoDB_20120810.Query", "Content-Type": "application/x-amz-json-1.0"}
+    headers["User-Agent"] = "sessions"
+    return sender(request=AWSRequest("POST", url, headers, data=BODY).prepare(), event_name="before-send")
+
+
+def test_the_request_is_the_one_that_botocore_would_send(serve: Serve, sender: RequestSender) -> None:
+    server = serve(OK, OK)
+    url = f"http://127.0.0.1:{server.port}/"
+    send(sender, url)
+    sender.close()
+    send(lambda request, **_: URLLib3Session().send(request), url)
+    ours, botocores = server.requests[0], server.requests[1]
+
+    def parts(request: bytes) -> tuple[bytes, set[bytes], bytes]:
+        head, _, body = request.partition(b"\r\n\r\n")
+        line, *headers = head.split(b"\r\n")
+        return line, {header.lower() for header in headers}, body
+
+    assert parts(ours) == parts(botocores)
+
+
+def test_the_response_is_what_botocore_parses(serve: Serve, sender: RequestSender) -> None:
+    response = send(sender, f"http://127.0.0.1:{serve(OK).port}/")
+    assert (response.status_code, response.content, response.headers["X-Amzn-RequestId"]) == (200, b"{}", "A1")
+
+
+def test_a_connection_is_used_again(serve: Serve, sender: RequestSender) -> None:
+    server = serve(OK, OK, OK)
+    for _ in range(3):
+        send(sender, f"http://127.0.0.1:{server.port}/")
+    assert server.connections == 1
+
+
+def test_a_connection_that_the_server_closed_is_not_used_again(serve: Serve, sender: RequestSender) -> None:
+    server = serve(OK, OK, closes=True)
+    for _ in range(2):
+        assert send(sender, f"http://127.0.0.1:{server.port}/").status_code == 200
+        threading.Event().wait(0.05)  # until its end has arrived
+    assert server.connections == 2
+
+
+def test_a_connection_is_closed_when_the_server_says_so(serve: Serve, sender: RequestSender) -> None:
+    server = serve(OK.replace(b"\r\n", b"\r\nConnection: close\r\n", 1), OK)
+    for _ in range(2):
+        send(sender, f"http://127.0.0.1:{server.port}/")
+    assert server.connections == 2
+
+
+def test_after_a_restore_no_old_connection_is_used(serve: Serve, sender: RequestSender) -> None:
+    server = serve(OK, OK)
+    send(sender, f"http://127.0.0.1:{server.port}/")
+    sender.close()
+    send(sender, f"http://127.0.0.1:{server.port}/")
+    assert server.connections == 2
+
+
+def test_two_requests_at_the_same_time_have_a_connection_each(sender: RequestSender, serve: Serve) -> None:
+    slow, other = serve(b"", OK), serve(OK)
+
+    def wait() -> None:
+        with pytest.raises(ReadTimeoutError):
+            send(sender, f"http://127.0.0.1:{slow.port}/")
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert send(sender, f"http://127.0.0.1:{other.port}/").status_code == 200
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        OK[:-1],
+        OK[:20],
+        OK.replace(b"Content-Length: 2", b"Content-Length: two"),
+        OK.replace(b"Content-Length: 2\r\n", b""),
+        OK.replace(b"Content-Length", b"Transfer-Encoding: chunked\r\nContent-Length"),
+        OK.replace(b"HTTP/1.1", b"HTTP/2"),
+        b"SSH-2.0-OpenSSH\r\n",
+        b"\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 50_000,
+        b"HTTP/1.1 200 OK\r\n" + b"".join(b"a%d: b\r\n" % number for number in range(200)),
+    ],
+)
+def test_what_is_not_a_whole_response_is_a_closed_connection(
+    response: bytes, serve: Serve, sender: RequestSender
+) -> None:
+    server = serve(response, closes=True)
+    with pytest.raises(ConnectionClosedError):
+        send(sender, f"http://127.0.0.1:{server.port}/")
+
+
+def test_silence_is_a_read_timeout(serve: Serve, sender: RequestSender) -> None:
+    with pytest.raises(ReadTimeoutError):
+        send(sender, f"http://127.0.0.1:{serve(b'').port}/")
+
+
+def test_a_closed_port_is_an_endpoint_that_cannot_be_reached(sender: RequestSender) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    with pytest.raises(EndpointConnectionError):
+        send(sender, f"http://127.0.0.1:{port}/")
+
+
+def test_a_handshake_that_does_not_come_is_a_connect_timeout(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_bytes(certificate(tmp_path))
+    sender = RequestSender(connect_timeout=0.2, read_timeout=1, ca_file=str(tmp_path / "ca.pem"))
+    with pytest.raises(ConnectTimeoutError):
+        send(sender, f"https://127.0.0.1:{serve(b'').port}/")
+
+
+def certificate(folder: Path, name: str = "localhost") -> bytes:
+    """A certificate for the name, signed by its own key, which lies beside it in `key.pem`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    )
+    pem = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    (folder / "certificate.pem").write_bytes(pem)
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return pem
+
+
+def tls_server(serve: Serve, folder: Path, name: str) -> Server:
+    certificate(folder, name)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
+    return serve(OK, OK, tls=context)
+
+
+def test_a_trusted_certificate_of_the_right_name_is_accepted(serve: Serve, tmp_path: Path) -> None:
+    server = tls_server(serve, tmp_path, "localhost")
+    sender = RequestSender(connect_timeout=1, read_timeout=1, ca_file=str(tmp_path / "certificate.pem"))
+    for _ in range(2):
+        assert send(sender, f"https://localhost:{server.port}/").content == b"{}"
+    assert server.connections == 1
+    sender.close()
+
+
+def test_a_certificate_of_another_name_is_refused(serve: Serve, tmp_path: Path) -> None:
+    server = tls_server(serve, tmp_path, "example.org")
+    sender = RequestSender(connect_timeout=1, read_timeout=1, ca_file=str(tmp_path / "certificate.pem"))
+    with pytest.raises(SSLError, match="Hostname mismatch"):
+        send(sender, f"https://localhost:{server.port}/")
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(serve: Serve, tmp_path: Path) -> None:
+    server = tls_server(serve, tmp_path, "localhost")
+    (tmp_path / "other").mkdir()
+    certificate(tmp_path / "other", "localhost")
+    sender = RequestSender(connect_timeout=1, read_timeout=1, ca_file=str(tmp_path / "other" / "certificate.pem"))
+    with pytest.raises(SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+        send(sender, f"https://localhost:{server.port}/")
