@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
 
 from ops.dynamodb import scan
-from ops.load import Line, Rejected, load, read_lines
+from ops.load import Line, Rejected, load
 from ops.local import sample
 from ops.local.settings import CannotStart
 from ops.progress import OnProgress, Progress
 from ops.reconcile import rebuild
+from ops.sources import Source, UnreadableSource
 from ops.tables import Tables
 
 if TYPE_CHECKING:
@@ -34,22 +35,22 @@ REBUILD_RATE: Final = 1e6
 """Sessions a second: there is no live counting beside it that would have to be spared."""
 
 
-def open_data(path: str) -> BinaryIO:
-    """The file of sessions.
+def open_data(path: str) -> Source:
+    """The sessions to serve, whatever `sessions load` reads.
 
     Raises:
         CannotStart: it cannot be read.
     """
     try:
-        return Path(path).open("rb")
-    except OSError as error:
-        raise CannotStart(f"DATA: {path}: {error.strerror}.") from None
+        return Source(path)
+    except UnreadableSource as error:
+        raise CannotStart(f"DATA: {error}") from None
 
 
-def load_and_count(client: DynamoDBClient, data: str | None, file: BinaryIO | None, poller: StreamPoller) -> None:
+def load_and_count(client: DynamoDBClient, data: str | None, source: Source | None, poller: StreamPoller) -> None:
     """Loads the file, or the sample when `data` is None, and waits until the stream has counted it."""
     with Progress() as progress:
-        loaded = _load(client, data, file, progress)
+        loaded = _load(client, data, source, progress)
         waited = 0.0
         while not poller.catch_up(LOOK_SECONDS):
             progress("counting", min(poller.records_read, loaded), loaded)
@@ -59,10 +60,10 @@ def load_and_count(client: DynamoDBClient, data: str | None, file: BinaryIO | No
                 break
 
 
-def load_without_stream(client: DynamoDBClient, data: str | None, file: BinaryIO | None) -> None:
+def load_without_stream(client: DynamoDBClient, data: str | None, source: Source | None) -> None:
     """Loads the file or the sample into an engine without streams, and counts it by a rebuild."""
     with Progress() as progress:
-        _load(client, data, file, progress)
+        _load(client, data, source, progress)
         rebuild(Tables(client, SESSIONS, COUNTS), rate=REBUILD_RATE)
 
 
@@ -72,28 +73,23 @@ def organizations(client: DynamoDBClient) -> Iterator[str]:
         yield from (item["organization_id"]["S"] for item in page if "S" in item.get("organization_id", {}))
 
 
-def _load(client: DynamoDBClient, data: str | None, file: BinaryIO | None, progress: OnProgress) -> int:
+def _load(client: DynamoDBClient, data: str | None, source: Source | None, progress: OnProgress) -> int:
     """Loads; returns how many sessions were."""
-    lines: Iterable[Line]
-    total = None
-    if file is not None:
-        if file.seekable():
-            total = sum(1 for _ in file)
-            file.seek(0)
-        lines = read_lines(file)
+    if source is not None:
+        lines, total = source.lines(), source.total()
     elif data is None:
-        lines = [Line(number, json.dumps(each).encode()) for number, each in enumerate(sample.sessions(), 1)]
-        total = len(lines)
+        made = [json.dumps(each).encode() for each in sample.sessions()]
+        lines, total = itertools.starmap(Line, enumerate(made, 1)), len(made)
     else:
         return 0
 
     def reject(rejected: Rejected) -> None:
-        print(f"{data}:{rejected.line.number}: not loaded: {rejected.reason}", file=sys.stderr, flush=True)
+        print(f"{data}: {rejected.line.place}: not loaded: {rejected.reason}", file=sys.stderr, flush=True)
 
     try:
         report = load(client, SESSIONS, lines, reject=reject, progress=progress, total=total)
-    except OSError as error:
-        raise CannotStart(f"DATA: {data}: {error.strerror}.") from None
+    except UnreadableSource as error:
+        raise CannotStart(f"DATA: {error}") from None
     if report.rejected or not report.loaded:
         print(f"{data}: {report.loaded:,} loaded, {report.rejected:,} not", file=sys.stderr, flush=True)
     return report.loaded

@@ -53,7 +53,7 @@ def serve(settings: Settings, screen: TextIO) -> None:
     """
     with ExitStack() as opened:  # what can be wrong is found before the work that takes its time
         api_socket = opened.enter_context(_bound(settings.host, settings.port, "PORT"))
-        file = opened.enter_context(loading.open_data(settings.data)) if settings.data else None
+        source = loading.open_data(settings.data) if settings.data else None
         engine: dynamodb.DynamoDB
         if settings.endpoint is None:
             dynamodb_socket = opened.enter_context(_bound(settings.host, settings.dynamodb_port, "DYNAMODB_PORT"))
@@ -77,7 +77,7 @@ def serve(settings: Settings, screen: TextIO) -> None:
             function.wait_until_loaded()
         if arn is None:
             print(f"{engine.url} has no streams: only `sessions counts rebuild` updates the totals.", file=screen)
-            loading.load_without_stream(client, settings.data, file)
+            loading.load_without_stream(client, settings.data, source)
             for organization_id in loading.organizations(client):
                 keys.issue(organization_id)
         else:
@@ -90,7 +90,7 @@ def serve(settings: Settings, screen: TextIO) -> None:
                 keys.on_record,
                 engine.written,
             )
-            loading.load_and_count(client, settings.data, file, poller)
+            loading.load_and_count(client, settings.data, source, poller)
     except (ClientError, BotoCoreError) as error:
         raise CannotStart(f"DynamoDB at {engine.url}: {error}") from None
     except (FunctionFailed, FunctionTimedOut) as error:

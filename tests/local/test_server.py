@@ -240,10 +240,15 @@ def test_one_port_for_both_is_refused(refusal: Any) -> None:
     assert refusal(PORT="8190", DYNAMODB_PORT="8190") == "PORT and DYNAMODB_PORT are both 8190."
 
 
-@pytest.mark.parametrize(("name", "reason"), [("nowhere.ndjson", "No such file or directory"), ("", "Is a directory")])
-def test_a_file_that_cannot_be_read_is_named(refusal: Any, tmp_path: Path, name: str, reason: str) -> None:
-    path = str(tmp_path / name)
-    assert refusal(DATA=path) == f"DATA: {path}: {reason}."
+def test_a_file_that_is_not_there_is_named(refusal: Any, tmp_path: Path) -> None:
+    path = str(tmp_path / "nowhere.ndjson")
+    assert refusal(DATA=path) == f"DATA: {path}: No such file or directory."
+
+
+def test_a_file_that_is_not_made_of_lines_is_told_apart(refusal: Any, tmp_path: Path) -> None:
+    path = tmp_path / "page.json"
+    path.write_text("[]")
+    assert refusal(DATA=str(path)).startswith(f"DATA: {path} is a JSON array, not a Session a line: ")
 
 
 @pytest.mark.parametrize("url", ["nonsense", "ftp://engine:8000", "http://[::1", "http://engine:port"])
