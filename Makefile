@@ -79,7 +79,7 @@ lock: $(VENV)/dev ## Lock the newest versions that fit
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
 	  -c requirements.txt --extra ops --extra dev pyproject.toml -o requirements-dev.txt
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
-	  -c requirements-dev.txt --extra browser pyproject.toml -o requirements-browser.txt
+	  -c requirements-dev.txt tests/browser/requirements.in -o tests/browser/requirements.txt
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.13 \
 	  -c requirements.txt tests/benchmarks/requirements.in -o tests/benchmarks/requirements.txt
 
@@ -107,6 +107,6 @@ $(VENV)/dev: $(VENV)/run requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
-$(VENV)/browser: $(VENV)/dev requirements-browser.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-browser.txt
+$(VENV)/browser: $(VENV)/dev tests/browser/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/browser/requirements.txt
 	@touch $@
