@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ops.dynamodb import scan
 from ops.tables import INDEX_KEYS
-from ops.target import API_KEYS, COUNTS, SESSIONS, Target
+from ops.target import Target
 from sessions.schema import ID, index_keys
 
 SAMPLE: Final = 100
@@ -37,13 +37,13 @@ def status(target: Target) -> dict[str, Any]:
     found: dict[str, Any] = {
         "target": target.stack or target.description,
         "tables": {
-            SESSIONS: _table(target, target.sessions_table),
-            COUNTS: _table(target, target.counts_table),
+            "sessions": _table(target, target.sessions_table),
+            "counts": _table(target, target.counts_table),
         },
         "counted": _sample(target),
     }
     if target.stack:
-        found["tables"][API_KEYS] = _table(target, target.api_keys_table)
+        found["tables"]["api_keys"] = _table(target, target.api_keys_table)
         found |= {
             "stack": _stack(target),
             "stream": _stream(target),
@@ -66,7 +66,12 @@ def _table(target: Target, name: str) -> dict[str, Any]:
 
 def _sample(target: Target) -> dict[str, int]:
     """Of some sessions of the table, how many are counted: what can be said of an engine without metrics, too."""
-    pages = scan(target.dynamodb, target.sessions_table, (ID, *INDEX_KEYS), PaginationConfig={"MaxItems": SAMPLE})
+    pages = scan(
+        target.dynamodb,
+        target.sessions_table,
+        (ID, *INDEX_KEYS),
+        PaginationConfig={"MaxItems": SAMPLE, "PageSize": SAMPLE},
+    )
     sessions = {item[ID]["S"]: index_keys(item[ID]["S"], item) for page in pages for item in page}
     markers = target.tables.markers_now(list(sessions))
     return {
