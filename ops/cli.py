@@ -31,6 +31,10 @@ NOT_YET: Final = 3
 """Exit status of an audit that found something wrong, and of one that found only what is not counted yet."""
 
 
+INTERRUPTED: Final = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
 class NameOption(NamedTuple):
     """The option that names a table or queue."""
 
@@ -60,6 +64,9 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except CommandError as error:
             raise click.ClickException(str(error)) from None
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -190,7 +197,7 @@ def load(target: Target, file: str, rejects: Path | None) -> None:
             )
         except BaseException:
             if report.loaded:
-                progress.say(f"Interrupted: at least {report.loaded:,} were loaded. Loading them again does no harm.")
+                progress.say(f"At least {report.loaded:,} were loaded; loading them again does no harm.")
             raise
     seconds = time.monotonic() - started
     click.echo(

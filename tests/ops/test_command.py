@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -204,6 +206,26 @@ def test_another_engine_needs_no_credentials_no_region_and_no_names(
     ran = sessions(*KEYS_LIST, "--json", API_KEYS_TABLE="", **at(running))
     assert ran.exit_code == 0
     assert '"org_00000000000000000000000000000001"' in ran.stdout
+
+
+@pytest.mark.parametrize(
+    "use",
+    [("export", "a.ndjson", "--rate", "1"), ("counts", "rebuild", "--rate", "1")],
+    ids=" ".join,
+)
+def test_an_interrupted_command_ends_at_once_and_leaves_nothing_half_done(
+    running: Running, use: tuple[str, ...], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", "from ops.cli import main; main()", *use]
+    with subprocess.Popen(command, cwd=tmp_path, env=os.environ | at(running), stderr=subprocess.PIPE) as process:
+        time.sleep(2.5)
+        sent = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 130
+        assert time.monotonic() - sent < 2
+        assert process.stderr is not None
+        assert process.stderr.read() == b"Interrupted.\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

@@ -2,12 +2,15 @@
 
 import gzip
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ops.load import item_of
+from ops.sources import Source
 from tests.ops.command import ndjson, sessions
 from tests.ops.test_load import FULL, stored
 from tests.service import Service, session
@@ -166,6 +169,24 @@ def test_a_folder_without_data_is_told_as_one(service: Service) -> None:
 def test_standard_input_may_be_packed(service: Service) -> None:
     assert sessions("load", "-", given=gzip.compress(ndjson(session(1)))).exit_code == 0
     assert stored(service).keys() == {session(1)["id"]}
+
+
+def test_a_pipe_is_read_once(service: Service) -> None:
+    os.mkfifo("pipe")
+    writing = threading.Thread(target=lambda: Path("pipe").write_bytes(ndjson(session(1))))
+    writing.start()
+    assert Source("pipe").total() is None
+    assert sessions("load", "pipe").exit_code == 0
+    writing.join()
+    assert stored(service).keys() == {session(1)["id"]}
+
+
+def test_lines_are_counted_only_where_that_takes_no_unpacking() -> None:
+    Path("a.ndjson").write_bytes(b"1\n2\n")
+    Path("a.gz").write_bytes(gzip.compress(b"1\n2\n"))
+    assert [Source(path).total() for path in ("a.ndjson", "a.gz", "-")] == [2, None, None]
+    export()
+    assert Source("export").total() == 3
 
 
 def test_a_packed_file_that_is_cut_off_is_told_as_one(service: Service) -> None:
