@@ -1,7 +1,7 @@
 """Compares sessions, markers and bins, and tells what is wrong from what is only not counted yet.
 
 Two things are compared. **Markers with sessions**: a session without its marker, a marker without its session, or one
-with other keys is what the stream has not delivered yet; only when the stream delivers nothing any more is it lost.
+with other keys is what the stream has not delivered yet; only when the stream delivers nothing any more is it wrong.
 **Bins with markers**: they change in the same transaction, so however far the stream is behind, each bin is the number
 of markers that say so, and any other number is wrong.
 
@@ -30,7 +30,7 @@ LOOK_EVERY: Final = 2.0
 """Seconds between two looks while the stream is waited for."""
 
 PATIENCE: Final = 60.0
-"""Seconds in which nothing is counted, after which what is missing is taken for lost."""
+"""Seconds in which nothing is counted, after which the stream is not waited for any longer."""
 
 SHOWN: Final = 50
 """Differences that a report lists unless it is asked for all."""
@@ -57,7 +57,7 @@ class AuditReport:
     """Bins that were off by another number each time: they are being counted."""
     uncounted: dict[str, str] = field(default_factory=dict)
     """Sessions whose marker is not what it will be, and how."""
-    is_lost: bool = False
+    is_stalled: bool = False
     """Whether `uncounted` will stay so: nothing was counted while the stream was waited for."""
     earlier_rows: int = 0
     """Rows of an earlier version."""
@@ -67,7 +67,7 @@ class AuditReport:
     @property
     def is_wrong(self) -> bool:
         """Whether anything is there that will not right itself."""
-        return bool(self.wrong_bins or self.unknown or self.earlier_rows or (self.is_lost and self.uncounted))
+        return bool(self.wrong_bins or self.unknown or self.earlier_rows or (self.is_stalled and self.uncounted))
 
     @property
     def is_clean(self) -> bool:
@@ -82,7 +82,7 @@ class AuditReport:
                 for each, off in self.wrong_bins.items()
             ),
             *self.unknown,
-            *(f"{session_id}: {how}" for session_id, how in self.uncounted.items() if self.is_lost),
+            *(f"{session_id}: {how}" for session_id, how in self.uncounted.items() if self.is_stalled),
         ]
 
     def verdicts(self) -> Iterator[str]:
@@ -94,10 +94,10 @@ class AuditReport:
                 f"Rows of an earlier version: {self.earlier_rows:,}; "
                 "`sessions counts rebuild --empty-first` removes them (docs/operations.md)."
             )
-        if self.uncounted and self.is_lost:
+        if self.uncounted and self.is_stalled:
             yield (
-                f"Lost: {len(self.uncounted):,}, none of which was counted in {PATIENCE:.0f} seconds; see `sessions "
-                "status`. `sessions counts rebuild` counts them."
+                f"Not counted, and none of them was for {PATIENCE:.0f} seconds: {len(self.uncounted):,}; `sessions status` "
+                "shows whether the stream delivers. `sessions counts rebuild` counts them."
             )
         elif self.uncounted:
             yield f"Not counted yet: {len(self.uncounted):,}; --wait waits for the stream."
@@ -105,12 +105,7 @@ class AuditReport:
             yield f"Bins that were being counted: {len(self.changing_bins):,}; try again when there is less traffic."
 
 
-def audit(
-    tables: Tables,
-    *,
-    wait: bool = False,
-    progress: OnProgress = silent,
-) -> AuditReport:
+def audit(tables: Tables, *, wait: bool = False, progress: OnProgress = silent) -> AuditReport:
     """Compares every session, marker and bin; changes nothing.
 
     Keeps the keys of all sessions, and the bins that do not agree yet, in memory: about a gigabyte for a million.
@@ -158,7 +153,7 @@ def _wait_for_stream(tables: Tables, report: AuditReport, progress: OnProgress) 
         _look_again(tables, report)
         waited = 0.0 if len(report.uncounted) < before else waited + LOOK_EVERY
         if waited >= PATIENCE:
-            report.is_lost = True
+            report.is_stalled = True
             return
 
 

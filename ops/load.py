@@ -24,14 +24,12 @@ from ops.dynamodb import BATCH_WRITES, Throttled, read_batch, write_batch
 from ops.errors import CommandError
 from ops.items import LINE_BYTES, Refused, item_of, parsed
 from ops.progress import OnProgress, silent
-from ops.sources import STDIN, Line, read_lines
+from ops.sources import STDIN, Line
 from ops.tables import INDEX_KEYS
 from sessions.schema import ID, Item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-__all__ = ["Line", "LoadReport", "Rejected", "Rejects", "item_of", "load", "read_lines"]
 
 WORKERS: Final = 8
 """Batches on their way at the same time."""

@@ -149,7 +149,7 @@ def problems(found: Mapping[str, Any]) -> list[str]:
         if each["status"] != "ACTIVE"
     ]
     if found["counted"]["counted"] < found["counted"]["sample"]:
-        said.append("Not all sessions are counted; `sessions counts audit --wait` tells lag from loss.")
+        said.append("Not all sessions are counted; `sessions counts audit --wait` tells lag from what is wrong.")
     if "stack" not in found:
         return said
     said += [f"The event source mapping is {state}." for state in found["stream"]["states"] if state != "Enabled"]

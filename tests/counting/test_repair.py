@@ -13,7 +13,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from ops.audit import AuditReport, audit
 from ops.dynamodb import RateLimiter
-from ops.load import item_of
+from ops.items import item_of
 from ops.reconcile import ReconcileReport, StillCounting, rebuild
 from ops.redrive import RedriveReport, redrive
 from ops.tables import Bin, Tables
@@ -352,11 +352,11 @@ def test_an_audit_that_waits_ends_when_the_stream_is_through(service: Service) -
     assert next(pauses) == 4
 
 
-def test_what_is_not_counted_while_the_stream_delivers_nothing_is_lost(service: Service) -> None:
+def test_what_is_not_counted_while_the_stream_delivers_nothing_is_wrong(service: Service) -> None:
     put_unseen(service, session(1))
     slept: list[float] = []
     report = differences(service, sleep=slept.append, wait=True)
-    assert (report.is_lost, report.is_wrong) == (True, True)
+    assert (report.is_stalled, report.is_wrong) == (True, True)
     assert report.differences() == [f"{session(1)['id']}: not counted"]
     assert [verdict for verdict in report.verdicts() if "`sessions counts rebuild` counts them." in verdict]
     assert sum(slept) == 65

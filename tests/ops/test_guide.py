@@ -16,7 +16,7 @@ import boto3
 import pytest
 import urllib3
 
-from ops.load import item_of
+from ops.items import item_of
 from tests.ops.command import at, ndjson
 from tests.ops.test_sources import export
 from tests.running import ROOT, Running, local_api

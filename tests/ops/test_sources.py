@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ops.load import item_of
+from ops.items import item_of
 from ops.sources import Source
 from tests.ops.command import ndjson, sessions
 from tests.ops.test_load import FULL, stored

@@ -18,7 +18,7 @@ from moto import mock_aws
 from ops import audit as auditing
 from ops import redrive as redriving
 from ops.cli import main
-from ops.load import item_of
+from ops.items import item_of
 from tests.ops.command import ndjson, sessions
 from tests.service import ROOT, session
 from tests.template.stack import expand
@@ -140,7 +140,7 @@ def test_the_status_of_a_stack_is_on_one_screen(stack: dict[str, str], alarms: b
     assert tables[0].startswith(f"{stack['SessionsTableName']}: ACTIVE, about 2 items, ")
     problems = [text for name, text in shown if name == "!"]
     assert problems[:2] == [
-        "Not all sessions are counted; `sessions counts audit --wait` tells lag from loss.",
+        "Not all sessions are counted; `sessions counts audit --wait` tells lag from what is wrong.",
         "The failure queue is not empty; see `sessions counts redrive`.",
     ]
     assert problems[2].startswith(f"The alarm {STACK}-negative-bins is on since 20")
