@@ -96,8 +96,8 @@ class AuditReport:
             )
         if self.uncounted and self.is_stalled:
             yield (
-                f"Not counted, and none of them was for {PATIENCE:.0f} seconds: {len(self.uncounted):,}; `sessions status` "
-                "shows whether the stream delivers. `sessions counts rebuild` counts them."
+                f"Not counted, and none of them was for {PATIENCE:.0f} seconds: {len(self.uncounted):,}; `sessions "
+                "status` shows whether the stream delivers. `sessions counts rebuild` counts them."
             )
         elif self.uncounted:
             yield f"Not counted yet: {len(self.uncounted):,}; --wait waits for the stream."

@@ -45,7 +45,8 @@ class NameOption(NamedTuple):
     @property
     def option(self) -> Decorator:
         """The same for click."""
-        return click.option(self.flag, metavar="NAME", envvar=self.variable, show_envvar=True, help=self.help)
+        metavar = "URL" if self.flag.endswith("url") else "NAME"
+        return click.option(self.flag, metavar=metavar, envvar=self.variable, show_envvar=True, help=self.help)
 
 
 NAMES: Final = {
