@@ -465,9 +465,8 @@ def save(target: Target, file: Path) -> None:
     from ops import rollback
 
     snapshot = rollback.save(target.client("cloudformation"), target.required_stack)
-    if snapshot is None:
-        raise CommandError(f"The stack {target.stack} does not exist.")
-    file.write_text(json.dumps(snapshot._asdict()), encoding="utf-8")
+    file.write_text(json.dumps(snapshot and snapshot._asdict()), encoding="utf-8")
+    click.echo(f"Saved {target.stack} to {file}." if snapshot else f"{target.stack} does not exist yet.")
 
 
 @rollback_commands.command()
@@ -483,13 +482,14 @@ def restore(target: Target, file: Path) -> None:
     from ops import rollback
 
     try:
-        snapshot = rollback.Snapshot(**json.loads(file.read_text(encoding="utf-8")))
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        snapshot = kept and rollback.Snapshot(**kept)
     except (TypeError, ValueError):
         raise CommandError(f"{file} is not what `sessions rollback save` writes.") from None
-    try:
-        done = rollback.restore(target.client("cloudformation"), target.client("s3"), target.required_stack, snapshot)
-    except rollback.RollbackFailed as error:
-        raise CommandError(str(error)) from None
+    if snapshot is None:
+        raise CommandError(f"{target.required_stack} did not exist before; there is nothing to take it back to.")
+    click.echo(f"Taking {target.required_stack} back ...")
+    done = rollback.restore(target.client("cloudformation"), target.client("s3"), target.required_stack, snapshot)
     click.echo(f"{target.stack} is what it was before." if done else f"{target.stack} has not changed.")
 
 
