@@ -362,9 +362,9 @@ def create(target: Target, organization: str, name: str, expires: str | None) ->
       KEY=$(sessions keys create --organization org_00000000000000000000000000000001 --expires 90d \\
             --endpoint-url http://127.0.0.1:8001)
     """
-    expires_at = None if expires is None else keys.moment(expires)
+    expires_at = None if expires is None else keys.parse_expiry(expires)
     key, issued = keys.issue(target.dynamodb, target.api_keys_table, organization, name, expires_at)
-    until = f"expires at {keys.as_text(expires_at)}" if expires_at else "never expires"
+    until = f"expires at {keys.utc_text(expires_at)}" if expires_at else "never expires"
     click.echo(
         f"Key of {issued.organization_id}, fingerprint {issued.fingerprint}, {until}. It cannot be shown again:",
         err=True,
@@ -384,7 +384,7 @@ def list_keys(target: Target, as_json: bool) -> None:
     Example:
       sessions keys list --endpoint-url http://127.0.0.1:8001
     """
-    found = keys.listed(target.dynamodb, target.api_keys_table)
+    found = keys.list_keys(target.dynamodb, target.api_keys_table)
     if as_json:
         click.echo(json.dumps([key.as_json for key in found], indent=2, ensure_ascii=False))
         return
@@ -393,7 +393,7 @@ def list_keys(target: Target, as_json: bool) -> None:
     for title in ("state", "organization", "name", "created", "expires"):
         shown.add_column(title, overflow="fold")
     for key in found:
-        expires = "never" if key.expires_at is None else keys.as_text(key.expires_at)
+        expires = "never" if key.expires_at is None else keys.utc_text(key.expires_at)
         shown.add_row(key.fingerprint, key.state, key.organization_id, key.name, key.created_at[:19] + "Z", expires)
     _print(shown)
 
