@@ -1,150 +1,232 @@
-"""Compares counters and markers with the sessions table, and lists every difference.
+"""Compares sessions, markers and bins, and tells what is wrong from what is only not counted yet.
 
-The three cannot be read at one moment, so whatever is created, deleted or counted in between looks like a
-difference. When there is any, all is read once more after a pause, and only what differs both times is told.
+Two things are compared. **Markers with sessions**: a session without its marker, a marker without its session, or one
+with other keys is what the stream has not delivered yet; only when the stream delivers nothing any more is it lost.
+**Bins with markers**: they change in the same transaction, so however far the stream is behind, each bin is the number
+of markers that say so, and any other number is wrong.
+
+Nothing can be read at one moment. So every difference is looked at again, and a bin is called wrong when it is off by
+the same number both times.
 """
 
 from __future__ import annotations
 
-import time
-from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from ops.rebuild import SESSION_KEYS, Progress, scan
+from ops.dynamodb import approximate_count, scan
+from ops.progress import OnProgress, silent
+from ops.tables import Tables
 from sessions.counting.transitions import Marker
-from sessions.histograms import places
-from sessions.schema import BUCKET, ID, MARKER_BUCKET, SCOPE, Item, index_keys, marked_keys, marked_session
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+from sessions.histograms import DAY, MONTH, TEN_MINUTES, places
+from sessions.schema import BUCKET, MARKER_BUCKET, SCOPE, Item, marked_keys, marked_session
 
 PAUSE: Final = 5.0
 """Seconds before the second look; the stream normally lags a second or two."""
 
-MISSING: Final = "missing"
-STALE: Final = "stale"
-ORPHANED: Final = "orphaned"
+LOOK_EVERY: Final = 2.0
+"""Seconds between two looks while the stream is waited for."""
+
+PATIENCE: Final = 60.0
+"""Seconds in which nothing is counted, after which what is missing is taken for lost."""
+
+SHOWN: Final = 50
+"""Differences that a report lists unless it is asked for all."""
+
+LEVELS: Final = {level.letter: level for level in (MONTH, DAY, TEN_MINUTES)}
+
+EARLIER_LETTERS: Final = ("M", "H", "N")
+EARLIER_NUMBER: Final = "count"
+"""An earlier version kept one number in each row, for months, hours and minutes."""
 
 
-class BinDifference(NamedTuple):
-    """A bin that is not the number of sessions that it should count; absent ones count 0."""
+class Bin(NamedTuple):
+    """A bin of a count row."""
 
     scope: str
     bucket: str
-    bin: str
-    counted: int | None
-    """None for an attribute that is not a number."""
-    actual: int
-
-
-class MarkerDifference(NamedTuple):
-    """A marker that is not what its session's keys are.
-
-    `missing`: the session is there and its marker is not; `stale`: the marker has other keys; `orphaned`: the
-    marker is there and the session is not, or has no keys.
-    """
-
-    session_id: str
-    kind: str
-    counted: Marker
-    actual: Marker
+    name: str
 
 
 @dataclass
-class Report:
+class AuditReport:
     """What was compared, and every difference."""
 
     sessions: int = 0
     markers: int = 0
     bins: int = 0
-    looks: int = 0
-    """How often everything was read: once, or twice when the first look found a difference."""
-    wrong_bins: list[BinDifference] = field(default_factory=list)
-    wrong_markers: list[MarkerDifference] = field(default_factory=list)
+    wrong_bins: dict[Bin, int] = field(default_factory=dict)
+    """Bins that are off by a number: positive counts too many."""
+    changing_bins: set[Bin] = field(default_factory=set)
+    """Bins that were off by another number each time: they are being counted."""
+    uncounted: dict[str, str] = field(default_factory=dict)
+    """Sessions whose marker is not what it will be, and how."""
+    is_lost: bool = False
+    """Whether `uncounted` will stay so: nothing was counted while the stream was waited for."""
+    earlier_rows: int = 0
+    """Rows of an earlier version."""
+    unknown: list[str] = field(default_factory=list)
+    """What does not belong into the counts table."""
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether anything is there that will not right itself."""
+        return bool(self.wrong_bins or self.unknown or self.earlier_rows or (self.is_lost and self.uncounted))
 
     @property
     def is_clean(self) -> bool:
         """Whether everything agrees."""
-        return not self.wrong_bins and not self.wrong_markers
+        return not (self.is_wrong or self.uncounted or self.changing_bins)
+
+    def differences(self) -> list[str]:
+        """What is wrong, a line each."""
+        return [
+            *(
+                f"bin {' '.join(each)}: {abs(off):,} too {'many' if off > 0 else 'few'}"
+                for each, off in self.wrong_bins.items()
+            ),
+            *self.unknown,
+            *(f"{session_id}: {how}" for session_id, how in self.uncounted.items() if self.is_lost),
+        ]
+
+    def verdicts(self) -> Iterator[str]:
+        """What to do, a sentence for each kind of difference."""
+        if self.wrong_bins or self.unknown:
+            yield "`sessions counts rebuild --empty-first` corrects bins (docs/operations.md)."
+        if self.earlier_rows:
+            yield (
+                f"Rows of an earlier version: {self.earlier_rows:,}; "
+                "`sessions counts rebuild --empty-first` removes them (docs/operations.md)."
+            )
+        if self.uncounted and self.is_lost:
+            yield (
+                f"Lost: {len(self.uncounted):,}, none of which was counted in {PATIENCE:.0f} seconds; see `sessions "
+                "status`. `sessions counts rebuild` counts them."
+            )
+        elif self.uncounted:
+            yield f"Not counted yet: {len(self.uncounted):,}; --wait waits for the stream."
+        if self.changing_bins:
+            yield f"Bins that were being counted: {len(self.changing_bins):,}; try again when there is less traffic."
 
 
 def audit(
-    dynamodb: DynamoDBClient,
-    sessions_table: str,
-    counts_table: str,
+    tables: Tables,
     *,
-    pause: float = PAUSE,
-    progress: Progress = lambda _what, _done, _of: None,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Report:
-    """Compares every scope, bucket and marker with the sessions table; changes nothing.
+    wait: bool = False,
+    progress: OnProgress = silent,
+) -> AuditReport:
+    """Compares every session, marker and bin; changes nothing.
 
-    Keeps the keys of all sessions and all counters in memory: about a gigabyte for a million sessions.
+    Keeps the keys of all sessions, and the bins that do not agree yet, in memory: about a gigabyte for a million.
 
     Args:
-        pause: seconds before the second look.
+        wait: until the stream has delivered what is missing, or nothing any more.
+
+    Raises:
+        Throttled: DynamoDB kept throttling.
     """
-    first = _look(dynamodb, sessions_table, counts_table, progress)
-    if first.is_clean:
-        return first
-    sleep(pause)
-    second = _look(dynamodb, sessions_table, counts_table, progress)
-    bins = {each[:3] for each in first.wrong_bins}
-    markers = {each.session_id for each in first.wrong_markers}
-    second.looks = 2
-    second.wrong_bins = [each for each in second.wrong_bins if each[:3] in bins]
-    second.wrong_markers = [each for each in second.wrong_markers if each.session_id in markers]
-    return second
-
-
-def _look(dynamodb: DynamoDBClient, sessions_table: str, counts_table: str, progress: Progress) -> Report:
-    report = Report(looks=1)
-    uncounted: dict[str, Marker] = {}
-    actual: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
-    for page in scan(dynamodb, sessions_table, SESSION_KEYS):
-        for item in page:
-            report.sessions += 1
-            keys = index_keys(item[ID]["S"], item)
-            if keys is not None:
-                uncounted[item[ID]["S"]] = keys
-                for scope in keys.scopes:
-                    actual[scope].update(places(keys.created_at_id))
-        progress("reading sessions", report.sessions, None)
-    for page in scan(dynamodb, counts_table):
-        for row in page:
-            if row[BUCKET]["S"] == MARKER_BUCKET:
-                report.markers += 1
-                report.wrong_markers += _marker_difference(row, uncounted)
+    look = _Look(tables, progress)
+    report, off = look.report, look.off
+    if report.uncounted or off:
+        tables.sleep(PAUSE)
+    report.uncounted = _still_uncounted(tables, report.uncounted)
+    if wait:
+        _wait_for_stream(tables, report, progress)
+    if off:
+        now = _Look(tables, progress).off
+        for each in sorted(off.keys() & now.keys()):
+            if off[each] == now[each]:
+                report.wrong_bins[each] = off[each]
             else:
-                scope, bucket = row[SCOPE]["S"], row[BUCKET]["S"]
-                for name, value in row.items():
-                    if name in (SCOPE, BUCKET):
-                        continue
-                    report.bins += 1
-                    counted = int(value["N"]) if "N" in value else None
-                    expected = actual[scope].pop((bucket, name), 0) if scope in actual else 0
-                    if counted != expected:
-                        report.wrong_bins.append(BinDifference(scope, bucket, name, counted, expected))
-        progress("comparing counts", report.markers + report.bins, None)
-    report.wrong_bins += [
-        BinDifference(scope, bucket, name, 0, expected)
-        for scope, bins in actual.items()
-        for (bucket, name), expected in bins.items()
-    ]
-    report.wrong_markers += [
-        MarkerDifference(session_id, MISSING, None, keys) for session_id, keys in uncounted.items()
-    ]
-    report.wrong_bins.sort(key=lambda each: each[:3])
-    report.wrong_markers.sort(key=lambda each: each.session_id)
+                report.changing_bins.add(each)
     return report
 
 
-def _marker_difference(row: Item, uncounted: dict[str, Marker]) -> list[MarkerDifference]:
-    """Strikes the marker's session off the list, and says how they differ, if they do."""
-    session_id, counted = marked_session(row) or "", marked_keys(row)
-    expected = uncounted.pop(session_id, None)
-    if expected == counted:
-        return []
-    return [MarkerDifference(session_id, ORPHANED if expected is None else STALE, counted, expected)]
+def _wait_for_stream(tables: Tables, report: AuditReport, progress: OnProgress) -> None:
+    total, waited = len(report.uncounted), 0.0
+    while report.uncounted:
+        progress("waiting for the stream", total - len(report.uncounted), total)
+        tables.sleep(LOOK_EVERY)
+        left = _still_uncounted(tables, report.uncounted)
+        waited = 0.0 if len(left) < len(report.uncounted) else waited + LOOK_EVERY
+        report.uncounted = left
+        if waited >= PATIENCE:
+            report.is_lost = True
+            return
+
+
+def _still_uncounted(tables: Tables, uncounted: Mapping[str, str]) -> dict[str, str]:
+    """Those sessions whose marker is still not what it will be."""
+    ids = list(uncounted)
+    markers = tables.markers_now(ids)
+    sessions = tables.sessions_now(ids)
+    found = ((each, _difference(markers[each], sessions[each])) for each in ids)
+    return {session_id: how for session_id, how in found if how is not None}
+
+
+def _difference(marker: Marker, session: Marker) -> str | None:
+    """How a marker and its session differ; None when they do not."""
+    if marker == session:
+        return None
+    if session is None:
+        return "counted, and not in the table"
+    return "not counted" if marker is None else "counted under other keys"
+
+
+class _Look:
+    """One look at both tables."""
+
+    def __init__(self, tables: Tables, progress: OnProgress) -> None:
+        self.report = AuditReport()
+        self.off: Counter[Bin] = Counter()
+        """How many sessions each bin counts too many; none of them is 0."""
+        sessions: dict[str, Marker] = {}
+        for session_id, keys in tables.every_session(progress):
+            self.report.sessions += 1
+            if keys is not None:
+                sessions[session_id] = keys
+        done, total = 0, approximate_count(tables.dynamodb, tables.counts)
+        for page in scan(tables.dynamodb, tables.counts):
+            for row in page:
+                if row[BUCKET]["S"] == MARKER_BUCKET:
+                    self._compare_marker(row, sessions)
+                else:
+                    self._compare_row(row)
+            done += len(page)
+            progress("comparing counts", done, total)
+        self.report.uncounted |= dict.fromkeys(sessions, "not counted")
+
+    def _compare_marker(self, row: Item, sessions: dict[str, Marker]) -> None:
+        """Strikes the marker's session off the list, and says how they differ, if they do."""
+        session_id, marker = marked_session(row), marked_keys(row)
+        if session_id is None:
+            self.report.unknown.append(f"row {row[SCOPE]['S']} {row[BUCKET]['S']}: not a row of this table")
+            return
+        self.report.markers += 1
+        how = _difference(marker, sessions.pop(session_id, None))
+        if how is not None:
+            self.report.uncounted[session_id] = how
+        if marker is not None:
+            for bucket, name in places(marker.created_at_id):
+                for scope in marker.scopes:
+                    self._add(Bin(scope, bucket, name), -1)
+
+    def _compare_row(self, row: Item) -> None:
+        scope, bucket = row[SCOPE]["S"], row[BUCKET]["S"]
+        level = LEVELS.get(bucket[:1])
+        for name in row.keys() - {SCOPE, BUCKET}:
+            value = row[name].get("N")
+            if name == EARLIER_NUMBER and bucket[:1] in EARLIER_LETTERS:
+                self.report.earlier_rows += 1
+            elif level is None or name not in level.names or value is None:
+                self.report.unknown.append(f"row {scope} {bucket}: {name} is not a bin")
+            else:
+                self.report.bins += 1
+                self._add(Bin(scope, bucket, name), int(value))
+
+    def _add(self, which: Bin, number: int) -> None:
+        self.off[which] += number
+        if not self.off[which]:
+            del self.off[which]

@@ -1,15 +1,14 @@
-"""The `sessions` command: what an operator does beside deploying."""
+"""The `sessions` command: options in, one call to the room that does the work, and what came of it."""
 
 from __future__ import annotations
 
+import functools
 import json
-import os
-import stat
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeVar
+from typing import Any, Final, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 import click
@@ -18,43 +17,59 @@ from click.core import ParameterSource
 from rich.console import Console
 from rich.table import Table
 
-from ops import aws, keys
-from ops import load as loading
-from ops.console import Shown
-from sessions.api_keys import Denial, parse_key
+from ops import keys
+from ops.errors import CommandError
+from ops.progress import Progress
+from ops.target import API_KEYS, COUNTS, FAILURE_QUEUE, SESSIONS, Target, is_url
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-STDIN: Final = "stdin"
-"""What standard input is called in messages, and its rejects file after it."""
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 LOCAL_HOSTS: Final = ("127.0.0.1", "localhost", "::1")
 
-DIFFERENCES: Final = 50
-"""Differences that an audit shows unless it is asked for all."""
+WRONG: Final = 1
+NOT_YET: Final = 3
+"""Exit status of an audit that found something wrong, and of one that found only what is not counted yet."""
+
+
+class NameOption(NamedTuple):
+    """The option that names a table or queue."""
+
+    flag: str
+    variable: str
+    help: str
+
+    @property
+    def option(self) -> Decorator:
+        """The same for click."""
+        return click.option(self.flag, metavar="NAME", envvar=self.variable, show_envvar=True, help=self.help)
+
+
+NAMES: Final = {
+    SESSIONS: NameOption("--table", "SESSIONS_TABLE", "Table of the sessions."),
+    COUNTS: NameOption("--counts-table", "COUNTS_TABLE", "Table of the counts."),
+    API_KEYS: NameOption("--table", "API_KEYS_TABLE", "Table of the API keys."),
+    FAILURE_QUEUE: NameOption("--queue-url", "FAILURE_QUEUE_URL", "Failure queue of the stream."),
+}
 
 
 class Commands(click.Group):
     """Commands whose expected faults end in one line on standard error."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        ctx.obj = aws.Place()
         try:
             return super().invoke(ctx)
-        except (BotoCoreError, ClientError) as error:
-            raise click.ClickException(aws.sentence_of(error, ctx.obj)) from None
-        except (aws.Unclear, keys.NotPossible) as error:
+        except CommandError as error:
             raise click.ClickException(str(error)) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="sessions")
 def main() -> None:
-    """Load sessions, keep their counts, issue API keys, and check a deployment.
+    """Load and export sessions, keep their counts, issue API keys, look at a deployment and check it.
 
     Tables are those of --stack, or named one by one. Region and credentials come from where every AWS tool
-    takes them. With --endpoint-url, or AWS_ENDPOINT_URL_DYNAMODB, the commands work on an engine of your own,
-    and on the tables of `make run` unless told otherwise; then neither credentials nor a region are needed.
+    takes them. With --endpoint-url, or AWS_ENDPOINT_URL_DYNAMODB, the commands work on another DynamoDB-compatible
+    engine, and on the tables of `make run` unless told otherwise; then neither credentials nor a region are needed.
     """
 
 
@@ -68,73 +83,82 @@ def key_commands() -> None:
     """API keys: issue, list, revoke."""
 
 
-def at_a_place(command: Command) -> Command:
-    """Options that say where to work."""
-    for option in (
-        click.option("--stack", metavar="NAME", help="CloudFormation stack that names the tables."),
-        click.option(
-            "--endpoint-url",
-            metavar="URL",
-            envvar=["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"],
-            show_envvar=True,
-            help="DynamoDB-compatible engine to use instead of AWS.",
-        ),
-    ):
-        command = option(command)
-    return command
+def on_target(*resources: str) -> Decorator:
+    """Options that say what to work on; the command gets the target that they make.
+
+    Args:
+        resources: outputs of the stack that name what the command uses.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def on_this(stack: str | None, endpoint_url: str | None, **parameters: Any) -> None:
+            ctx = click.get_current_context()
+            given = {}
+            for resource in resources:
+                parameter = NAMES[resource].flag.removeprefix("--").replace("-", "_")
+                name = parameters.pop(parameter)
+                # What was typed goes before the stack, and the stack before the environment.
+                if not stack or ctx.get_parameter_source(parameter) is ParameterSource.COMMANDLINE:
+                    given[resource] = name
+            target = Target(endpoint_url, stack, given, session=ctx.obj)
+            try:
+                command(target, **parameters)
+            except (BotoCoreError, ClientError) as error:
+                raise CommandError(target.explain(error)) from None
+
+        decorated: Callable[..., None] = on_this
+        for option in (STACK, ENDPOINT_URL, *(NAMES[each].option for each in reversed(resources))):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
 
 
-def table_option(name: str, variable: str, what: str) -> Callable[[Command], Command]:
-    """An option for the name of a table."""
-    return click.option(f"--{name}", metavar="NAME", envvar=variable, show_envvar=True, help=what)
+STACK: Final[Decorator] = click.option("--stack", metavar="NAME", help="CloudFormation stack that names the tables.")
+ENDPOINT_URL: Final[Decorator] = click.option(
+    "--endpoint-url",
+    metavar="URL",
+    envvar=["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"],
+    show_envvar=True,
+    help="DynamoDB-compatible engine to use instead of AWS.",
+)
 
 
-sessions_table = table_option("table", "SESSIONS_TABLE", "Table of the sessions.")
-counts_table = table_option("counts-table", "COUNTS_TABLE", "Table of the counts.")
-api_keys_table = table_option("table", "API_KEYS_TABLE", "Table of the API keys.")
+def fail(status: int = WRONG) -> NoReturn:
+    """Ends the command with an exit status."""
+    raise click.exceptions.Exit(status)
 
 
-def place_of(ctx: click.Context, endpoint_url: str | None, stack: str | None) -> aws.Place:
-    """Where to work, which messages about faults mention too."""
-    place = aws.Place(endpoint_url, stack)
-    ctx.find_root().obj = place
-    return place
+def fail_if_any(failed: dict[str, str], what: str) -> None:
+    """Lists what failed, and ends the command if anything did."""
+    for name, reason in failed.items():
+        click.echo(f"{name}: {reason}", err=True)
+    if failed:
+        click.echo(f"{len(failed):,} {what}.", err=True)
+        fail()
 
 
-def named(ctx: click.Context, place: aws.Place, output: str, option: str, given: str | None) -> str:
-    """The name of a table; one on the command line goes before the stack, the stack before the environment."""
-    parameter = option.removeprefix("--").replace("-", "_")
-    is_typed = ctx.get_parameter_source(parameter) == ParameterSource.COMMANDLINE
-    return place.name(output, given if is_typed or not ctx.params["stack"] else None, option)
-
-
-# -------------------------------------------------------------------------------------------- load
+# --------------------------------------------------------------------------------- load and export
 
 
 @main.command()
-@click.argument("file", type=click.File("rb"))
-@sessions_table
+@click.argument("file")
 @click.option(
     "--rejects",
     metavar="PATH",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where bad lines go; FILE with .rejects.ndjson for its ending unless given. Made only when there are any.",
+    help="Where bad lines go; unless given, FILE with .rejects.ndjson for its ending. Made only when there are any.",
 )
-@at_a_place
-@click.pass_context
-def load(
-    ctx: click.Context,
-    file: BinaryIO,
-    table: str | None,
-    rejects: Path | None,
-    endpoint_url: str | None,
-    stack: str | None,
-) -> None:
+@on_target(SESSIONS)
+def load(target: Target, file: str, rejects: Path | None) -> None:
     """Write the sessions of FILE into the table.
 
-    FILE has one Session of the contract a line, as JSON; - reads standard input. Fields that the contract does
-    not have are refused, since they would be lost. A bad line is reported with its number and set aside, the
-    others are loaded, and the exit status is 1.
+    FILE has one Session of the contract a line, as JSON (what `sessions export` writes), or it is what DynamoDB
+    exports to S3: one of its data files, or the downloaded folder with its manifest. Files packed by gzip are
+    unpacked; - reads standard input. Fields that the contract does not have are refused, since they would be lost;
+    DynamoDB's own items keep them. A bad line is reported with its number and set aside, the others are loaded, and
+    the exit status is 1.
 
     An entry of the same id is overwritten, so a file can be loaded again. But organization_id, agent_id and
     created_at of an entry never change, because totals follow insertions and removals alone: a line that would
@@ -143,34 +167,30 @@ def load(
 
     \b
     Example:
-      sessions load sessions.ndjson --stack sessions-production
-      AWS_ENDPOINT_URL_DYNAMODB=http://127.0.0.1:8001 sessions load sessions.ndjson
+      sessions export sessions.ndjson --endpoint-url http://127.0.0.1:8001
+      sessions load sessions.ndjson --endpoint-url http://127.0.0.1:8001
     """
-    place = place_of(ctx, endpoint_url, stack)
-    name = named(ctx, place, aws.SESSIONS, "--table", table)
-    report, started = loading.Report(), time.monotonic()
-    with Rejects(file, rejects) as aside, Shown() as shown:
+    from ops import load as loading
+    from ops.dynamodb import approximate_count
+    from ops.sources import Source
+
+    table, source = target.sessions_table, Source(file)
+    approximate_count(target.dynamodb, table)  # a table that is not there, or out of reach, is told at once
+    report, started = loading.LoadReport(), time.monotonic()
+    with loading.Rejects(file, rejects) as aside, Progress() as progress:
 
         def reject(rejected: loading.Rejected) -> None:
-            shown.say(f"line {rejected.line.number}: {rejected.reason}")
+            progress.say(f"{rejected.line.place}: {rejected.reason}")
             aside.write(rejected.line)
 
-        of = _lines_in(file) if shown.is_terminal else None
+        total = source.total() if progress.is_terminal else None
         try:
             loading.load(
-                place.dynamodb,
-                name,
-                loading.read_lines(file),
-                reject=reject,
-                progress=shown,
-                of=of,
-                report=report,
+                target.dynamodb, table, source.lines(), reject=reject, progress=progress, total=total, report=report
             )
-        except BaseException as error:
+        except BaseException:
             if report.loaded:
-                shown.say(f"Broken off: at least {report.loaded:,} were loaded. Loading them again does no harm.")
-            if isinstance(error, OSError):
-                raise click.ClickException(f"{_name_of(file)}: {error.strerror}") from None
+                progress.say(f"Interrupted: at least {report.loaded:,} were loaded. Loading them again does no harm.")
             raise
     seconds = time.monotonic() - started
     click.echo(
@@ -179,186 +199,129 @@ def load(
     )
     if report.rejected:
         click.echo(f"What was not loaded is in {aside.path}.", err=True)
-        ctx.exit(1)
+        fail()
 
 
-class Rejects:
-    """The file of the lines that were not loaded, made with the first of them."""
+@main.command()
+@click.argument("file")
+@click.option("--organization", metavar="ORG", help="Only the sessions of this organization, newest first.")
+@click.option("--rate", type=click.FloatRange(min=1), help="Sessions a second at most; 5000 unless given.")
+@click.option(
+    "--segments", type=click.IntRange(1, 64), help="Parts of the table that are read at once; 4 unless given."
+)
+@on_target(SESSIONS)
+def export(target: Target, file: str, organization: str | None, rate: float | None, segments: int | None) -> None:
+    """Write the sessions of the table to FILE, one Session of the contract a line.
 
-    def __init__(self, source: BinaryIO, path: Path | None) -> None:
-        name = _name_of(source)
-        self.path = path or Path(name).with_suffix(".rejects.ndjson")
-        self._file: BinaryIO | None = None
-        if name != STDIN and self.path.exists() and self.path.samefile(name):
-            raise click.UsageError(f"--rejects {self.path} is FILE itself.")
+    It is what `sessions load` reads. FILE appears when everything has been written; one that ends in .gz is packed,
+    and - is standard output. Numbers keep every digit; binary values become base64 text, as in the API's responses.
+    Items that are not Sessions are reported and left out, and the exit status is 1. What is written meanwhile may be
+    there or not.
 
-    def __enter__(self) -> Rejects:
-        return self
+    \b
+    Example:
+      sessions export sessions.ndjson.gz --endpoint-url http://127.0.0.1:8001
+    """
+    from ops import export as exporting
 
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def write(self, line: loading.Line) -> None:
-        """Adds a line as it was; one that is longer than any entry was not read to its end, and is left out."""
-        try:
-            if self._file is None:
-                self._file = self.path.open("wb")
-            if len(line.text) <= loading.LINE_BYTES:
-                self._file.write(line.text + b"\n")
-                self._file.flush()
-        except OSError as error:
-            raise click.ClickException(f"{self.path}: {error.strerror}; --rejects chooses another file.") from None
-
-
-def _name_of(file: BinaryIO) -> str:
-    """The path of a file as it was given."""
-    name = getattr(file, "name", None)
-    return name if isinstance(name, str) and name != "<stdin>" else STDIN
-
-
-def _lines_in(file: BinaryIO) -> int | None:
-    """How many lines a regular file has; None for a pipe, which can be read only once."""
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        return None
-    lines = sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
-    file.seek(0)
-    return lines
+    table = target.sessions_table
+    with Progress() as progress, exporting.whole_file(file) as writable:
+        report = exporting.export(
+            target.dynamodb,
+            table,
+            writable,
+            organization_id=organization,
+            segments=segments or exporting.SEGMENTS,
+            rate=rate or exporting.RATE,
+            progress=progress,
+        )
+    if report.left_out:
+        names = ", ".join(sorted(report.left_out))
+        click.echo(f"Left out, since the contract does not have them: {names}.", err=True)
+    click.echo(f"exported {report.sessions:,}", err=True)
+    fail_if_any(report.invalid, "are not Sessions")
 
 
 # ------------------------------------------------------------------------------------------ counts
 
 
 @counts.command()
-@sessions_table
-@counts_table
 @click.option("--rate", type=click.FloatRange(min=1), help="Sessions a second at most; 500 unless given.")
 @click.option("--workers", type=click.IntRange(1, 32), help="Organizations at the same time; 4 unless given.")
 @click.option("--empty-first", is_flag=True, help="Delete every count before; only with the stream turned off.")
 @click.option("--yes", is_flag=True, help="Do not ask before emptying.")
-@at_a_place
-@click.pass_context
-def rebuild(
-    ctx: click.Context,
-    table: str | None,
-    counts_table: str | None,
-    rate: float | None,
-    workers: int | None,
-    empty_first: bool,
-    yes: bool,
-    endpoint_url: str | None,
-    stack: str | None,
-) -> None:
+@on_target(SESSIONS, COUNTS)
+def rebuild(target: Target, rate: float | None, workers: int | None, empty_first: bool, yes: bool) -> None:
     """Count every session of the table anew: the backfill and the repair.
 
-    Safe at any time beside live traffic, and as often as you like; what was right stays untouched. Broken off,
-    it is simply run again.
+    Safe at any time beside live traffic, and as often as you like; what was right stays untouched. Interrupted, it is
+    simply run again.
 
-    --empty-first is for counters that drifted although `sessions counts audit` finds every marker right. Turn
-    the stream's event source mapping off before, and on after the emptying.
+    --empty-first is for bins that are wrong although `sessions counts audit` finds every marker right, and for rows
+    of an earlier version. Turn the stream's event source mapping off before, and on after the emptying.
 
     \b
     Example:
-      sessions counts rebuild --stack sessions-production --rate 200
+      sessions counts rebuild --rate 200 --endpoint-url http://127.0.0.1:8001
     """
-    from ops import rebuild as rebuilding
+    from ops import reconcile
 
-    place = place_of(ctx, endpoint_url, stack)
-    sessions_name = named(ctx, place, aws.SESSIONS, "--table", table)
-    counts_name = named(ctx, place, aws.COUNTS, "--counts-table", counts_table)
+    tables = target.tables
     if empty_first and not yes:
-        click.confirm(f"Is the stream off, and shall every row of {counts_name} be deleted?", abort=True, err=True)
+        click.confirm(f"The stream must be turned off. Delete every row of {tables.counts}?", abort=True, err=True)
     started = time.monotonic()
-    with Shown() as shown:
-        try:
-            report = rebuilding.rebuild(
-                place.dynamodb,
-                sessions_name,
-                counts_name,
-                rate=rate or rebuilding.RATE,
-                workers=workers or rebuilding.WORKERS,
-                empty_first=empty_first,
-                progress=shown,
-            )
-        except (rebuilding.StillCounting, rebuilding.Unreadable) as error:
-            raise click.ClickException(str(error)) from None
-    click.echo(
-        f"{report.sessions:,} sessions: {report.unchanged:,} were counted right, {report.added:,} added, "
-        f"{report.moved:,} moved, {report.removed:,} removed, in {report.transactions:,} transactions "
-        f"and {time.monotonic() - started:.1f} s"
-    )
-    _end_with(ctx, report.failed, "could not be counted")
+    with Progress() as progress:
+        report = reconcile.rebuild(
+            tables,
+            rate=rate or reconcile.RATE,
+            workers=workers or reconcile.WORKERS,
+            empty_first=empty_first,
+            progress=progress,
+        )
+    click.echo(f"{report} and {time.monotonic() - started:.1f} s")
+    fail_if_any(report.failed, "could not be counted")
 
 
 @counts.command()
-@sessions_table
-@counts_table
-@click.option("--all", "is_complete", is_flag=True, help=f"Show every difference, not the first {DIFFERENCES} alone.")
-@at_a_place
-@click.pass_context
-def audit(
-    ctx: click.Context,
-    table: str | None,
-    counts_table: str | None,
-    is_complete: bool,
-    endpoint_url: str | None,
-    stack: str | None,
-) -> None:
+@click.option("--wait", is_flag=True, help="Wait until the stream has delivered what is not counted yet.")
+@click.option("--all", "is_complete", is_flag=True, help="Show every difference, not only the first 50.")
+@on_target(SESSIONS, COUNTS)
+def audit(target: Target, wait: bool, is_complete: bool) -> None:
     """Compare counts with sessions, and report every difference.
 
-    The exit status is 1 when there is one. Reads both tables from end to end and writes nothing. A difference
-    is looked at a second time a few seconds later, so that live traffic is not taken for one. `sessions counts
-    rebuild` mends markers, and the counters with them; counters that are wrong although every marker is right
-    need --empty-first.
+    Tells what is wrong from what the stream has not delivered yet. The exit status is 1 when something is wrong, and
+    3 when some sessions are only not counted yet; --wait stays until they are, or until nothing has been counted for
+    a minute. Reads both tables from end to end and writes nothing.
 
     \b
     Example:
-      sessions counts audit --stack sessions-production
+      sessions counts audit --wait --endpoint-url http://127.0.0.1:8001
     """
     from ops import audit as auditing
 
-    place = place_of(ctx, endpoint_url, stack)
-    sessions_name = named(ctx, place, aws.SESSIONS, "--table", table)
-    counts_name = named(ctx, place, aws.COUNTS, "--counts-table", counts_table)
-    with Shown() as shown:
-        report = auditing.audit(place.dynamodb, sessions_name, counts_name, progress=shown)
+    with Progress() as progress:
+        report = auditing.audit(target.tables, wait=wait, progress=progress)
     click.echo(f"{report.sessions:,} sessions, {report.markers:,} markers, {report.bins:,} bins compared")
-    differences = [
-        f"bin {each.scope} {each.bucket} {each.bin}: {'no number' if each.counted is None else each.counted}"
-        f" and not {each.actual}"
-        for each in report.wrong_bins
-    ]
-    differences += [f"marker of {each.session_id}: {each.kind}" for each in report.wrong_markers]
-    shown_ones = differences if is_complete else differences[:DIFFERENCES]
-    for line in shown_ones:
+    differences = report.differences()
+    shown = differences if is_complete else differences[: auditing.SHOWN]
+    for line in shown:
         click.echo(line)
-    if len(shown_ones) < len(differences):
-        click.echo(f"... and {len(differences) - len(shown_ones):,} more (--all shows them)")
-    if differences:
-        mending = "sessions counts rebuild" + ("" if report.wrong_markers else " --empty-first")
-        click.echo(f"{len(differences):,} differences; `{mending}` mends them (docs/operations.md).", err=True)
-        ctx.exit(1)
+    if len(shown) < len(differences):
+        click.echo(f"... and {len(differences) - len(shown):,} more (--all shows them)")
+    for verdict in report.verdicts():
+        click.echo(verdict, err=True)
+    if not report.is_clean:
+        fail(WRONG if report.is_wrong else NOT_YET)
     click.echo("no difference")
 
 
 @counts.command()
-@sessions_table
-@counts_table
-@click.option("--queue-url", metavar="URL", help="Failure queue of the stream.")
-@at_a_place
-@click.pass_context
-def redrive(
-    ctx: click.Context,
-    table: str | None,
-    counts_table: str | None,
-    queue_url: str | None,
-    endpoint_url: str | None,
-    stack: str | None,
-) -> None:
+@on_target(SESSIONS, COUNTS, FAILURE_QUEUE)
+def redrive(target: Target) -> None:
     """Count what the stream could not, out of the failure queue.
 
-    Nothing is replayed as it was: each session is looked at as it is now. Messages that are done are deleted,
-    the others stay in the queue and are reported, and the exit status is 1.
+    Nothing is replayed as it was: each session is looked at as it is now. Messages that are done are deleted, the
+    others stay in the queue and are reported, and the exit status is 1. `make run` has no such queue.
 
     \b
     Example:
@@ -366,24 +329,11 @@ def redrive(
     """
     from ops import redrive as redriving
 
-    place = place_of(ctx, endpoint_url, stack)
-    sessions_name = named(ctx, place, aws.SESSIONS, "--table", table)
-    counts_name = named(ctx, place, aws.COUNTS, "--counts-table", counts_table)
-    queue = named(ctx, place, aws.FAILURE_QUEUE, "--queue-url", queue_url)
-    with Shown() as shown:
-        report = redriving.redrive(
-            place.sqs, place.streams, place.dynamodb, queue, sessions_name, counts_name, progress=shown
-        )
+    tables, queue = target.tables, target.failure_queue
+    with Progress() as progress:
+        report = redriving.redrive(tables, target.streams, target.sqs, queue, progress=progress)
     click.echo(f"{report.done:,} messages done, {report.sessions:,} sessions looked at")
-    _end_with(ctx, report.kept, "stay in the queue")
-
-
-def _end_with(ctx: click.Context, failed: dict[str, str], what: str) -> None:
-    for name, reason in failed.items():
-        click.echo(f"{name}: {reason}", err=True)
-    if failed:
-        click.echo(f"{len(failed):,} {what}.", err=True)
-        ctx.exit(1)
+    fail_if_any(report.kept, "stay in the queue")
 
 
 # -------------------------------------------------------------------------------------------- keys
@@ -393,34 +343,22 @@ def _end_with(ctx: click.Context, failed: dict[str, str], what: str) -> None:
 @click.option("--organization", metavar="ORG", required=True, help="Organization that the key belongs to.")
 @click.option("--name", default="", help="What the key is for; it is in the authorizer's context.")
 @click.option("--expires", metavar="WHEN", help="90d, 12h or 30m from now, or a date; never unless given.")
-@api_keys_table
-@at_a_place
-@click.pass_context
-def create(
-    ctx: click.Context,
-    organization: str,
-    name: str,
-    expires: str | None,
-    table: str | None,
-    endpoint_url: str | None,
-    stack: str | None,
-) -> None:
+@on_target(API_KEYS)
+def create(target: Target, organization: str, name: str, expires: str | None) -> None:
     """Issue a key, and print it once: the table keeps only its hash.
 
     The key alone goes to standard output, so that it can be captured.
 
     \b
     Example:
-      KEY=$(sessions keys create --organization org_00000000000000000000000000000001 --expires 90d)
+      KEY=$(sessions keys create --organization org_00000000000000000000000000000001 --expires 90d \\
+            --endpoint-url http://127.0.0.1:8001)
     """
     expires_at = None if expires is None else keys.moment(expires)
-    place = place_of(ctx, endpoint_url, stack)
-    table_name = named(ctx, place, aws.API_KEYS, "--table", table)
-    key, issued = keys.issue(place.dynamodb, table_name, organization, name, expires_at)
+    key, issued = keys.issue(target.dynamodb, target.api_keys_table, organization, name, expires_at)
+    until = f"expires at {keys.as_text(expires_at)}" if expires_at else "never expires"
     click.echo(
-        f"Key of {issued.organization_id}, fingerprint {issued.fingerprint}, "
-        + (f"until {keys.as_text(expires_at)}" if expires_at else "without end")
-        + ". It cannot be shown again:",
+        f"Key of {issued.organization_id}, fingerprint {issued.fingerprint}, {until}. It cannot be shown again:",
         err=True,
     )
     click.echo(key)
@@ -428,22 +366,17 @@ def create(
 
 @key_commands.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array instead of a table.")
-@api_keys_table
-@at_a_place
-@click.pass_context
-def list_keys(
-    ctx: click.Context, as_json: bool, table: str | None, endpoint_url: str | None, stack: str | None
-) -> None:
+@on_target(API_KEYS)
+def list_keys(target: Target, as_json: bool) -> None:
     """Show every key's organization, name, times, state and fingerprint; never the key.
 
     The fingerprint is the beginning of the key's SHA-256: printf %s "$KEY" | sha256sum | cut -c1-16
 
     \b
     Example:
-      sessions keys list --stack sessions-production
+      sessions keys list --endpoint-url http://127.0.0.1:8001
     """
-    place = place_of(ctx, endpoint_url, stack)
-    found = keys.listed(place.dynamodb, named(ctx, place, aws.API_KEYS, "--table", table))
+    found = keys.listed(target.dynamodb, target.api_keys_table)
     if as_json:
         click.echo(json.dumps([key.as_json for key in found], indent=2, ensure_ascii=False))
         return
@@ -454,69 +387,140 @@ def list_keys(
     for key in found:
         expires = "never" if key.expires_at is None else keys.as_text(key.expires_at)
         shown.add_row(key.fingerprint, key.state, key.organization_id, key.name, key.created_at[:19] + "Z", expires)
-    # Lines that a program reads are not folded to the width of a terminal that is not there.
-    width = None if sys.stdout.isatty() else 500
-    Console(markup=False, highlight=False, width=width).print(shown)
+    _print(shown)
 
 
 @key_commands.command()
 @click.argument("fingerprint")
-@api_keys_table
-@at_a_place
-@click.pass_context
-def revoke(
-    ctx: click.Context, fingerprint: str, table: str | None, endpoint_url: str | None, stack: str | None
-) -> None:
+@on_target(API_KEYS)
+def revoke(target: Target, fingerprint: str) -> None:
     """Delete the key of a FINGERPRINT, or of the first digits of one.
 
     The gateway may remember the key for as long as the stack's AuthorizerCacheSeconds says.
 
     \b
     Example:
-      sessions keys revoke 9f86d081884c7d65 --stack sessions-production
+      KEY=$(sessions keys create --organization org_00000000000000000000000000000001 \\
+            --endpoint-url http://127.0.0.1:8001)
+      sessions keys revoke $(printf %s "$KEY" | sha256sum | cut -c1-16) --endpoint-url http://127.0.0.1:8001
     """
-    place = place_of(ctx, endpoint_url, stack)
-    gone = keys.revoke(place.dynamodb, named(ctx, place, aws.API_KEYS, "--table", table), fingerprint)
+    gone = keys.revoke(target.dynamodb, target.api_keys_table, fingerprint)
     called = f" ({gone.name})" if gone.name else ""
     click.echo(f"revoked {gone.fingerprint}{called} of {gone.organization_id}")
 
 
-# ------------------------------------------------------------------------------------------- smoke
+# --------------------------------------------------------------------------------- status and smoke
+
+
+@main.command(name="status")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object instead of lines.")
+@on_target(SESSIONS, COUNTS)
+def show_status(target: Target, as_json: bool) -> None:
+    """Look at a stack: tables, counting, failure queue, alarms, versions, the last deployment.
+
+    Without --stack it shows what can be known of the tables. Sizes are DynamoDB's own, up to six hours old. The exit
+    status is 1 when something needs a look.
+
+    \b
+    Example:
+      sessions status --endpoint-url http://127.0.0.1:8001
+    """
+    from ops import status
+
+    found = status.status(target)
+    if as_json:
+        click.echo(json.dumps(found | {"problems": status.problems(found)}, indent=2, ensure_ascii=False))
+    else:
+        shown = Table(box=None, pad_edge=False, show_header=False)
+        for name, text in status.rows(found):
+            shown.add_row(name, text)
+        _print(shown)
+    if status.problems(found):
+        fail()
+
+
+@main.group(name="rollback")
+def rollback_commands() -> None:
+    """A release: keep what was live before it, and go back to that."""
+
+
+@rollback_commands.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@on_target()
+def save(target: Target, file: Path) -> None:
+    """Keep in FILE what the stack is made of now: its template and parameters.
+
+    \b
+    Example:
+      sessions rollback save before.json --stack sessions-production
+    """
+    from ops import rollback
+
+    snapshot = rollback.save(target.client("cloudformation"), target.required_stack)
+    if snapshot is None:
+        raise CommandError(f"The stack {target.stack} does not exist.")
+    file.write_text(json.dumps(snapshot._asdict()), encoding="utf-8")
+
+
+@rollback_commands.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@on_target()
+def restore(target: Target, file: Path) -> None:
+    """Take the stack back to what FILE has of it, at once and past the alarms.
+
+    \b
+    Example:
+      sessions rollback restore before.json --stack sessions-production
+    """
+    from ops import rollback
+
+    try:
+        snapshot = rollback.Snapshot(**json.loads(file.read_text(encoding="utf-8")))
+    except (TypeError, ValueError):
+        raise CommandError(f"{file} is not what `sessions rollback save` writes.") from None
+    try:
+        done = rollback.restore(target.client("cloudformation"), target.client("s3"), target.required_stack, snapshot)
+    except rollback.RollbackFailed as error:
+        raise CommandError(str(error)) from None
+    click.echo(f"{target.stack} is what it was before." if done else f"{target.stack} has not changed.")
 
 
 @main.command()
 @click.argument("url")
 @click.option("--key", metavar="KEY", envvar="SESSIONS_API_KEY", show_envvar=True, help="API key to call with.")
 def smoke(url: str, key: str | None) -> None:
-    """Check that the API at URL answers as it should.
+    """Check that the API at URL responds as it should.
 
-    The exit status is 1 when it does not. URL is what stands before /v1/sessions, the stage included. Nothing
-    is written. For `make run` on this machine the key of the sample's first organization is used unless another one is
+    The exit status is 1 when it does not. URL is what stands before /v1/sessions, the stage included. Nothing is
+    written. For `make run` on this machine the key of the sample's first organization is used unless another one is
     given.
 
     \b
     Example:
-      SESSIONS_API_KEY=$KEY sessions smoke https://abcdef1234.execute-api.eu-west-1.amazonaws.com/live
       sessions smoke http://127.0.0.1:8080
     """
     from ops import smoke as smoking
+    from sessions.api_keys import Denial, parse_key
 
-    if not aws.is_address(url) or "?" in url or "#" in url:
-        raise click.BadParameter(f"{url!r} is not an address such as https://api.example.com/live.", param_hint="URL")
+    if not is_url(url) or "?" in url or "#" in url:
+        raise click.BadParameter(f"{url!r} is not a URL such as https://api.example.com/live.", param_hint="URL")
     if not key and urlsplit(url).hostname in LOCAL_HOSTS:
         key = keys.demo_key(f"org_{1:032x}")
     if not key:
         raise click.UsageError("Which key? --key or SESSIONS_API_KEY.")
     if isinstance(parse_key([key]), Denial):
-        raise click.UsageError("What was given as the key has not the form of one: evr_ and letters and digits.")
+        raise click.UsageError("What was given as the key is not a valid API key: evr_ and letters and digits.")
     failed = 0
-    try:
-        for result in smoking.smoke(url, key):
-            failed += not result.passed
-            remark = f": {result.remark}" if result.remark else ""
-            click.echo(f"{'✓' if result.passed else '✗'} {result.name}{remark}")
-    except smoking.Unreachable as error:
-        raise click.ClickException(f"No answer from {error}") from None
+    for result in smoking.smoke(url, key):
+        failed += not result.passed
+        remark = f": {result.remark}" if result.remark else ""
+        click.echo(f"{'✓' if result.passed else '✗'} {result.name}{remark}")
     if failed:
-        raise click.ClickException(f"{failed} of {len(smoking.CHECKS)} checks failed.")
+        raise CommandError(f"{failed} of {len(smoking.CHECKS)} checks failed.")
     click.echo(f"all {len(smoking.CHECKS)} checks passed")
+
+
+def _print(table: Table) -> None:
+    # Lines that a program reads are not folded to the width of a terminal that is not there.
+    width = None if sys.stdout.isatty() else 500
+    Console(markup=False, highlight=False, width=width).print(table)

@@ -11,10 +11,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ops.rebuild import scan
+from ops.dynamodb import scan
+from ops.errors import CommandError
 from sessions.api_keys import hash_key, is_expired
 from sessions.contract import ID_PATTERNS, utc_timestamp
-from sessions.schema import ORGANIZATION_ID, Item
+from sessions.schema import CREATED_AT, EXPIRES_AT, KEY_HASH, KEY_NAME, ORGANIZATION_ID, Item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -34,7 +35,7 @@ _UNIT: Final = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-class NotPossible(Exception):
+class InvalidRequest(CommandError):
     """A key cannot be issued or revoked as asked; the message says why."""
 
 
@@ -74,7 +75,7 @@ def moment(text: str, now: float | None = None) -> int:
     an RFC 3339 date-time.
 
     Raises:
-        NotPossible: none of these, or not in the future.
+        InvalidRequest: none of these, or not in the future.
     """
     now = time.time() if now is None else now
     try:
@@ -84,10 +85,12 @@ def moment(text: str, now: float | None = None) -> int:
             stamp = utc_timestamp(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text)
             until = datetime.fromisoformat(stamp)
     except (ValueError, OverflowError):
-        raise NotPossible(f"{text!r} is no time to expire: 90d, 12h, 30m or a date such as 2027-06-30.") from None
+        raise InvalidRequest(
+            f"{text!r} is not a valid expiry; use 90d, 12h, 30m or a date such as 2027-06-30."
+        ) from None
     expires_at = int(until.timestamp())
     if expires_at <= now:
-        raise NotPossible(f"{text!r} is not in the future.")
+        raise InvalidRequest(f"{text!r} is not in the future.")
     return expires_at
 
 
@@ -110,31 +113,32 @@ def issue(
     """A new key, which nobody can read again, and what the table knows of it.
 
     Raises:
-        NotPossible: the organization is no organization's id, or the name cannot be a name.
+        InvalidRequest: the organization's id or the name is not valid.
     """
     if re.fullmatch(ID_PATTERNS[ORGANIZATION_ID][1:-1], organization_id) is None:
-        raise NotPossible(f"{organization_id!r} is no organization: org_ and hexadecimal digits in lower case.")
+        raise InvalidRequest(
+            f"{organization_id!r} is not an organization's id: org_ and lower-case hexadecimal digits."
+        )
     if len(name) > NAME_LENGTH or not name.isprintable():
-        raise NotPossible(f"A name has at most {NAME_LENGTH} printable characters.")
+        raise InvalidRequest(f"A name has at most {NAME_LENGTH} printable characters.")
     key = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
     created_at = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
     issued = IssuedKey(hash_key(key), organization_id, name, created_at, expires_at)
     item: dict[str, Any] = {
-        "key_hash": {"S": issued.key_hash},
-        "organization_id": {"S": organization_id},
-        "name": {"S": name},
-        "created_at": {"S": created_at},
+        KEY_HASH: {"S": issued.key_hash},
+        ORGANIZATION_ID: {"S": organization_id},
+        KEY_NAME: {"S": name},
+        CREATED_AT: {"S": created_at},
     }
     if expires_at is not None:
-        item["expires_at"] = {"N": str(expires_at)}
-    dynamodb.put_item(TableName=table, Item=item, ConditionExpression="attribute_not_exists(key_hash)")
+        item[EXPIRES_AT] = {"N": str(expires_at)}
+    dynamodb.put_item(TableName=table, Item=item, ConditionExpression=f"attribute_not_exists({KEY_HASH})")
     return key, issued
 
 
 def listed(dynamodb: DynamoDBClient, table: str) -> list[IssuedKey]:
     """Every key, by organization and then in the order in which they were issued."""
-    attributes = IssuedKey._fields
-    found = [_issued(item) for page in scan(dynamodb, table, attributes) for item in page]
+    found = [_issued(item) for page in scan(dynamodb, table) for item in page]
     return sorted(found, key=lambda key: (key.organization_id, key.created_at, key.key_hash))
 
 
@@ -142,17 +146,17 @@ def revoke(dynamodb: DynamoDBClient, table: str, fingerprint: str) -> IssuedKey:
     """Deletes the key of a fingerprint, or of the first digits of one.
 
     Raises:
-        NotPossible: no key has it, or several have.
+        InvalidRequest: no key has it, or several have.
     """
     if re.fullmatch(r"[0-9a-f]{4,64}", fingerprint) is None:
-        raise NotPossible(f"{fingerprint!r} is no fingerprint; `sessions keys list` shows them.")
+        raise InvalidRequest(f"{fingerprint!r} is not a fingerprint; `sessions keys list` shows them.")
     found = [key for key in listed(dynamodb, table) if key.key_hash.startswith(fingerprint)]
     if not found:
-        raise NotPossible(f"No key has the fingerprint {fingerprint}; `sessions keys list` shows them.")
+        raise InvalidRequest(f"No key has the fingerprint {fingerprint}; `sessions keys list` shows them.")
     if len(found) > 1:
         names = ", ".join(key.fingerprint for key in found)
-        raise NotPossible(f"{len(found)} keys have a fingerprint that begins with {fingerprint}: {names}.")
-    dynamodb.delete_item(TableName=table, Key={"key_hash": {"S": found[0].key_hash}})
+        raise InvalidRequest(f"{len(found)} keys have a fingerprint that begins with {fingerprint}: {names}.")
+    dynamodb.delete_item(TableName=table, Key={KEY_HASH: {"S": found[0].key_hash}})
     return found[0]
 
 
@@ -160,11 +164,11 @@ def _issued(item: Item) -> IssuedKey:
     def text(name: str) -> str:
         return str(item.get(name, {}).get("S", ""))
 
-    expires_at = item.get("expires_at", {}).get("N")
+    expires_at = item.get(EXPIRES_AT, {}).get("N")
     return IssuedKey(
-        key_hash=text("key_hash"),
-        organization_id=text("organization_id"),
-        name=text("name"),
-        created_at=text("created_at"),
+        key_hash=text(KEY_HASH),
+        organization_id=text(ORGANIZATION_ID),
+        name=text(KEY_NAME),
+        created_at=text(CREATED_AT),
         expires_at=None if expires_at is None else int(expires_at),
     )

@@ -7,19 +7,18 @@ counted accordingly.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ops import rebuild
-from ops.rebuild import Progress, Settler, Unreadable
+from ops.dynamodb import Sleep, Throttled
+from ops.progress import OnProgress, silent
+from ops.reconcile import Reconciler
+from ops.tables import Tables
 from sessions.dynamodb import is_transient
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
     from mypy_boto3_sqs import SQSClient
 
@@ -32,18 +31,18 @@ WAIT: Final = 2
 HIDDEN: Final = 300
 """Seconds for which a message that is being worked on, or was kept, is not received again."""
 
-EMPTY_ANSWERS: Final = 100
-"""Answers without a record after which a shard is taken to hold none of those looked for."""
+EMPTY_READS: Final = 100
+"""Responses without a record after which a shard is taken to hold none of those looked for."""
 
 EMPTY_PAUSE: Final = 0.25
-"""Seconds after an empty answer: a shard takes five reads a second, and Lambda makes four ('GetRecords')."""
+"""Seconds after an empty response: a shard takes five reads a second, and Lambda makes four ('GetRecords')."""
 
 _GONE: Final = frozenset({"TrimmedDataAccessException", "ResourceNotFoundException"})
 """The stream keeps its records for 24 hours ('Change data capture for DynamoDB Streams')."""
 
 
 @dataclass
-class Report:
+class RedriveReport:
     """What became of the queue's messages."""
 
     done: int = 0
@@ -52,12 +51,6 @@ class Report:
     """Sessions that were looked at for them."""
     kept: dict[str, str] = field(default_factory=dict)
     """Messages that stay in the queue, and why."""
-    counted: rebuild.Report = field(default_factory=rebuild.Report)
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether the queue holds nothing of what was received."""
-        return not self.kept
 
 
 class Batch(NamedTuple):
@@ -84,17 +77,14 @@ class Gone(Exception):
 
 
 def redrive(
-    sqs: SQSClient,
+    tables: Tables,
     streams: DynamoDBStreamsClient,
-    dynamodb: DynamoDBClient,
+    sqs: SQSClient,
     queue_url: str,
-    sessions_table: str,
-    counts_table: str,
     *,
     wait: int = WAIT,
-    progress: Progress = lambda _what, _done, _of: None,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Report:
+    progress: OnProgress = silent,
+) -> RedriveReport:
     """Counts the sessions of every message in the failure queue as they are now, and deletes the message.
 
     A message whose records are no longer in the stream is kept: `rebuild` finds its sessions, and all others.
@@ -103,19 +93,19 @@ def redrive(
     Args:
         wait: seconds to wait for a message before the queue counts as empty, 0 to 20.
     """
-    settler = Settler(dynamodb, sessions_table, counts_table, sleep)
-    report = Report()
+    reconciler = Reconciler(tables)
+    report = RedriveReport()
     while True:
-        answer = sqs.receive_message(
+        response = sqs.receive_message(
             QueueUrl=queue_url, MaxNumberOfMessages=MESSAGES, WaitTimeSeconds=wait, VisibilityTimeout=HIDDEN
         )
-        messages = answer.get("Messages", [])
+        messages = response.get("Messages", [])
         if not messages:
             return report
         for message in messages:
             if message["MessageId"] in report.kept:
                 return report  # what is kept comes back after a while: there is nothing new
-            reason = _count(streams, settler, message["Body"], report, sleep)
+            reason = _count(streams, reconciler, message["Body"], report, tables.sleep)
             if reason is None:
                 sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
                 report.done += 1
@@ -125,7 +115,11 @@ def redrive(
 
 
 def _count(
-    streams: DynamoDBStreamsClient, settler: Settler, body: str, report: Report, sleep: Callable[[float], None]
+    streams: DynamoDBStreamsClient,
+    reconciler: Reconciler,
+    body: str,
+    report: RedriveReport,
+    sleep: Sleep,
 ) -> str | None:
     """Counts the sessions that a message points to; returns why they could not be counted, or None."""
     try:
@@ -134,28 +128,27 @@ def _count(
         return "This is not a message of the stream's event source mapping."
     try:
         session_ids = _session_ids(streams, batch, sleep)
-        settled = settler.settle(settler.look(session_ids))
+        reconciled = reconciler.reconcile(session_ids)
     except Gone:
         return "Its records are no longer in the stream; `sessions counts rebuild` counts their sessions."
-    except (ClientError, BotoCoreError, Unreadable) as error:
-        if isinstance(error, Unreadable) or is_transient(error):
+    except (ClientError, BotoCoreError, Throttled) as error:
+        if isinstance(error, Throttled) or is_transient(error):
             return f"DynamoDB is busy or cannot be reached ({error}); run this again."
         raise
     report.sessions += len(session_ids)
-    report.counted += settled
-    if settled.failed:
-        return "; ".join(f"{session_id}: {reason}" for session_id, reason in settled.failed.items())
+    if reconciled.failed:
+        return "; ".join(f"{session_id}: {reason}" for session_id, reason in reconciled.failed.items())
     return None
 
 
-def _session_ids(streams: DynamoDBStreamsClient, batch: Batch, sleep: Callable[[float], None]) -> list[str]:
+def _session_ids(streams: DynamoDBStreamsClient, batch: Batch, sleep: Sleep) -> list[str]:
     """The sessions whose records lie between the two ends of a batch, each once.
 
     Raises:
         Gone: the stream does not hold all of them any more.
     """
     session_ids: dict[str, None] = {}
-    empty_answers = 0
+    empty_reads = 0
     try:
         iterator: str | None = streams.get_shard_iterator(
             StreamArn=batch.stream_arn,
@@ -163,18 +156,18 @@ def _session_ids(streams: DynamoDBStreamsClient, batch: Batch, sleep: Callable[[
             ShardIteratorType="AT_SEQUENCE_NUMBER",
             SequenceNumber=batch.start,
         )["ShardIterator"]
-        while iterator is not None and empty_answers < EMPTY_ANSWERS:
-            answer = streams.get_records(ShardIterator=iterator)
-            for record in answer["Records"]:
+        while iterator is not None and empty_reads < EMPTY_READS:
+            response = streams.get_records(ShardIterator=iterator)
+            for record in response["Records"]:
                 sequence_number = int(record["dynamodb"]["SequenceNumber"])
                 if sequence_number <= batch.end:
                     session_ids[record["dynamodb"]["Keys"]["id"]["S"]] = None
                 if sequence_number >= batch.end:
                     return list(session_ids)
-            if not answer["Records"]:
-                empty_answers += 1
+            if not response["Records"]:
+                empty_reads += 1
                 sleep(EMPTY_PAUSE)
-            iterator = answer.get("NextShardIterator")
+            iterator = response.get("NextShardIterator")
     except ClientError as error:
         if error.response["Error"]["Code"] in _GONE:
             raise Gone from error

@@ -1,4 +1,4 @@
-"""Whether a deployment answers as the contract says: requests from outside, with nothing but a URL and a key.
+"""Whether a deployment responds as the contract says: requests from outside, with nothing but a URL and a key.
 
 Writes nothing, and works whether the organization has no session or millions, and beside live traffic: a check
 that needs the list to stand still says so when it does not.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, urlencode
@@ -17,6 +16,7 @@ from urllib.parse import parse_qs, urlencode
 import urllib3
 from urllib3.exceptions import HTTPError, LocationValueError
 
+from ops.errors import CommandError
 from sessions.contract import INT32_MAX, LIMIT_DEFAULT, LIMIT_MAX, PARAMETERS, Page, Session, read_session
 from sessions.responses import PATH
 
@@ -24,9 +24,20 @@ CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 30.0
 """Seconds; API Gateway itself gives up after 29."""
 
-TRIES: Final = 5
-WAIT_MOST: Final = 10.0
-"""Tries of a request that is throttled or finds the service busy, and seconds between two of them at most."""
+RETRIES: Final = urllib3.Retry(
+    total=None,
+    connect=0,
+    read=0,
+    other=0,
+    status=4,
+    status_forcelist=(429, 503),
+    allowed_methods=None,
+    backoff_factor=0.5,
+    backoff_max=10,
+    retry_after_max=10,
+    raise_on_status=False,
+)
+"""A request that is throttled or finds the service busy is made again, after at most 10 seconds."""
 
 STILL_TRIES: Final = 3
 """Tries of a check that needs the list to stand still."""
@@ -38,19 +49,19 @@ OTHER_ORGANIZATION: Final = "org_" + "f" * 32
 NOBODY: Final = "agent_" + "f" * 32
 
 
-class Unreachable(Exception):
+class Unreachable(CommandError):
     """Nothing at this address speaks HTTP, or not in time."""
 
 
-class Wrong(Exception):
-    """An answer is not what the contract says."""
+class ContractBroken(Exception):
+    """A response is not what the contract says."""
 
 
-class NotJudged(Exception):
+class Inconclusive(Exception):
     """A check could not be made; the message says why."""
 
 
-class _Moved(Exception):
+class ListChanged(Exception):
     """The list changed between two requests of one check."""
 
 
@@ -63,7 +74,7 @@ class Result(NamedTuple):
     """What was wrong, or why it was not judged."""
 
 
-class Answer(NamedTuple):
+class ApiResponse(NamedTuple):
     """What came back."""
 
     request: str
@@ -82,7 +93,7 @@ class Answer(NamedTuple):
 
     def expect(self, *, is_true: bool, otherwise: str) -> None:
         if not is_true:
-            raise Wrong(f"{self.request}: {otherwise}")
+            raise ContractBroken(f"{self.request}: {otherwise}")
 
     def page(self) -> dict[str, Any]:
         """The body of a 200, which has the contract's form, its fields and its order."""
@@ -108,7 +119,7 @@ class Answer(NamedTuple):
             case {"error": {"code": str(found), "message": str(message), **more}, **others} if not more and not others:
                 self.expect(is_true=found == code, otherwise=f"code {found} and not {code}")
                 return message
-        raise Wrong(f"{self.request}: not an error of the contract: {self.body}")
+        raise ContractBroken(f"{self.request}: not an error of the contract: {self.body}")
 
     def _expect_headers(self) -> None:
         kind = self.headers.get("Content-Type", "")
@@ -120,55 +131,50 @@ class Answer(NamedTuple):
 class Api:
     """The endpoint under test."""
 
-    def __init__(self, url: str, key: str, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, url: str, key: str) -> None:
         """
         Args:
             url: what stands before `/v1/sessions`, a stage included; with `/v1/sessions` is as good.
         """
         self._url = url.rstrip("/").removesuffix(PATH)
         self.key = key
-        self._sleep = sleep
         timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT)
-        self._pool = urllib3.PoolManager(timeout=timeout, retries=False)
+        self._pool = urllib3.PoolManager(timeout=timeout, retries=RETRIES)
 
-    def get(self, **query: Any) -> Answer:
+    def get(self, **query: Any) -> ApiResponse:
         """A request with the key."""
         return self.send(urlencode(query, doseq=True), Authorization=self.key)
 
-    def send(self, query: str = "", *, method: str = "GET", path: str = PATH, **headers: str) -> Answer:
+    def send(self, query: str = "", *, method: str = "GET", path: str = PATH, **headers: str) -> ApiResponse:
         """A request as given; one that is throttled or finds the service busy is made again.
 
         Raises:
-            Unreachable: there is no answer.
+            Unreachable: there is no response.
         """
         target = path + (f"?{query}" if query else "")
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        for tries in range(1, TRIES + 1):
-            try:
-                response = self._pool.request(method, self._url + target, headers=headers, redirect=False)
-            except (HTTPError, LocationValueError) as error:
-                raise Unreachable(f"{self._url}{path}: {' '.join(str(error).split())}") from None
-            if response.status not in (429, 503) or tries == TRIES:
-                break
-            after = response.headers.get("Retry-After", "1")
-            self._sleep(min(float(after) if after.isdigit() else 1.0, WAIT_MOST))
+        try:
+            response = self._pool.request(method, self._url + target, headers=headers, redirect=False)
+        except (HTTPError, LocationValueError) as error:
+            reason = " ".join(str(getattr(error, "reason", error)).split())
+            raise Unreachable(f"No response from {self._url}{path}: {reason}") from None
         try:
             body = json.loads(response.data)
         except ValueError:
             body = None
-        return Answer(f"{method} {target}", response.status, response.headers, body)
+        return ApiResponse(f"{method} {target}", response.status, response.headers, body)
 
 
 Check = Callable[[Api], None]
 
 
-def smoke(url: str, key: str, sleep: Callable[[float], None] = time.sleep) -> Iterator[Result]:
+def smoke(url: str, key: str) -> Iterator[Result]:
     """Makes one check after another.
 
     Raises:
-        Unreachable: there is no answer, and so no use in going on.
+        Unreachable: there is no response, and so no use in going on.
     """
-    api = Api(url, key, sleep)
+    api = Api(url, key)
     for name, check in CHECKS.items():
         yield _result(name, check, api)
 
@@ -177,13 +183,13 @@ def _result(name: str, check: Check, api: Api) -> Result:
     for _ in range(STILL_TRIES):
         try:
             check(api)
-        except _Moved:
+        except ListChanged:
             continue
-        except NotJudged as remark:
+        except Inconclusive as remark:
             return Result(name, True, str(remark))
-        except Wrong as fault:
+        except ContractBroken as fault:
             return Result(name, False, str(fault))
-        except (ValueError, KeyError, TypeError, AttributeError) as fault:  # of an answer in quite another form
+        except (ValueError, KeyError, TypeError, AttributeError) as fault:  # of an response in quite another form
             return Result(name, False, " ".join(f"{type(fault).__name__}: {fault}".split()))
         return Result(name, True, "")
     return Result(name, True, "not judged: the list changes while it is read")
@@ -196,38 +202,40 @@ def _while_it_stands_still(check: Check) -> Check:
         before = api.get(limit=1).page()["total"]
         try:
             check(api)
-        except Wrong:
+        except ContractBroken:
             if api.get(limit=1).page()["total"] != before:
-                raise _Moved from None
+                raise ListChanged from None
             raise
 
     return checked
 
 
 def _first_page(api: Api) -> None:
-    answer = api.get()
-    page = answer.page()
-    answer.expect(is_true=(page["offset"], page["limit"]) == (0, LIMIT_DEFAULT), otherwise="not offset 0 and limit 20")
-    answer.expect(
+    response = api.get()
+    page = response.page()
+    response.expect(
+        is_true=(page["offset"], page["limit"]) == (0, LIMIT_DEFAULT), otherwise="not offset 0 and limit 20"
+    )
+    response.expect(
         is_true=len(page["data"]) == min(LIMIT_DEFAULT, page["total"]),
         otherwise=f"{len(page['data'])} entries of {page['total']}",
     )
     organizations = {entry["organization_id"] for entry in page["data"]}
-    answer.expect(is_true=len(organizations) <= 1, otherwise=f"entries of {len(organizations)} organizations")
+    response.expect(is_true=len(organizations) <= 1, otherwise=f"entries of {len(organizations)} organizations")
 
 
 def _not_given(api: Api) -> None:
-    answer = api.send("agent_id=&offset=null&limit=", Authorization=api.key)
-    page = answer.page()
-    answer.expect(is_true=(page["offset"], page["limit"]) == (0, LIMIT_DEFAULT), otherwise="not the defaults")
+    response = api.send("agent_id=&offset=null&limit=", Authorization=api.key)
+    page = response.page()
+    response.expect(is_true=(page["offset"], page["limit"]) == (0, LIMIT_DEFAULT), otherwise="not the defaults")
 
 
 def _limits(api: Api) -> None:
     for limit in (1, LIMIT_MAX):
-        answer = api.get(limit=limit)
-        page = answer.page()
-        answer.expect(is_true=page["limit"] == limit, otherwise=f"limit {page['limit']}")
-        answer.expect(
+        response = api.get(limit=limit)
+        page = response.page()
+        response.expect(is_true=page["limit"] == limit, otherwise=f"limit {page['limit']}")
+        response.expect(
             is_true=len(page["data"]) == min(limit, page["total"]),
             otherwise=f"{len(page['data'])} entries of {page['total']}",
         )
@@ -239,19 +247,21 @@ def _next_pages(api: Api) -> None:
     keys: list[tuple[str, str]] = []
     total = None
     for _ in range(PAGES):
-        answer = api.get(**query)
-        page = answer.page()
-        answer.expect(is_true=total in (None, page["total"]), otherwise=f"total {page['total']}, {total} before")
+        response = api.get(**query)
+        page = response.page()
+        response.expect(is_true=total in (None, page["total"]), otherwise=f"total {page['total']}, {total} before")
         total = page["total"]
-        answer.expect(is_true=page["offset"] == len(keys), otherwise=f"offset {page['offset']}")
+        response.expect(is_true=page["offset"] == len(keys), otherwise=f"offset {page['offset']}")
         keys += [(entry["created_at"], entry["id"]) for entry in page["data"]]
         is_end = len(keys) >= page["total"]
-        answer.expect(is_true=("next" not in answer.links) == is_end, otherwise="rel=next where the list ends, or none")
+        response.expect(
+            is_true=("next" not in response.links) == is_end, otherwise="rel=next where the list ends, or none"
+        )
         if is_end:
             break
-        query = answer.links["next"]
+        query = response.links["next"]
     if keys != sorted(set(keys), reverse=True):
-        raise Wrong("following rel=next repeats entries, or does not go from newer to older")
+        raise ContractBroken("following rel=next repeats entries, or does not go from newer to older")
 
 
 @_while_it_stands_still
@@ -260,54 +270,54 @@ def _last_page(api: Api) -> None:
     total = first.page()["total"]
     if total == 0:
         first.expect(is_true="Link" not in first.headers, otherwise="Link without entries")
-        raise NotJudged("no sessions")
+        raise Inconclusive("no sessions")
     query, end = first.links["last"], total
     for _ in range(PAGES):
-        answer = api.get(**query)
-        page = answer.page()
-        answer.expect(is_true=page["total"] == total, otherwise=f"total {page['total']}, {total} on the first page")
+        response = api.get(**query)
+        page = response.page()
+        response.expect(is_true=page["total"] == total, otherwise=f"total {page['total']}, {total} on the first page")
         there = page["offset"] + len(page["data"])
-        answer.expect(is_true=there == end, otherwise=f"ends at {there} and not at {end}")
-        answer.expect(is_true=("next" in answer.links) == (end < total), otherwise="rel=next past the last page")
+        response.expect(is_true=there == end, otherwise=f"ends at {there} and not at {end}")
+        response.expect(is_true=("next" in response.links) == (end < total), otherwise="rel=next past the last page")
         end = page["offset"]
-        answer.expect(
-            is_true=("prev" in answer.links) == (end > 0), otherwise="rel=prev before the first page, or none"
+        response.expect(
+            is_true=("prev" in response.links) == (end > 0), otherwise="rel=prev before the first page, or none"
         )
         if end == 0:
             return
-        query = answer.links["prev"]
+        query = response.links["prev"]
 
 
 @_while_it_stands_still
 def _past_the_end(api: Api) -> None:
-    answer = api.get(offset=INT32_MAX)
-    page = answer.page()
-    answer.expect(is_true=page["data"] == [], otherwise="entries past the end")
+    response = api.get(offset=INT32_MAX)
+    page = response.page()
+    response.expect(is_true=page["data"] == [], otherwise="entries past the end")
     total = api.get(limit=1).page()["total"]
-    answer.expect(is_true=page["total"] == total, otherwise=f"total {page['total']}, {total} on the first page")
+    response.expect(is_true=page["total"] == total, otherwise=f"total {page['total']}, {total} on the first page")
 
 
 @_while_it_stands_still
 def _agent(api: Api) -> None:
     everything = api.get(limit=1).page()
     if not everything["data"]:
-        raise NotJudged("no sessions")
+        raise Inconclusive("no sessions")
     agent_id = everything["data"][0]["agent_id"]
-    answer = api.get(agent_id=agent_id)
-    page = answer.page()
+    response = api.get(agent_id=agent_id)
+    page = response.page()
     others = {entry["agent_id"] for entry in page["data"]} - {agent_id}
-    answer.expect(is_true=not others, otherwise=f"entries of {', '.join(others)}")
-    answer.expect(is_true=bool(page["data"]), otherwise="no entry, though the first of all is this agent's")
-    answer.expect(
+    response.expect(is_true=not others, otherwise=f"entries of {', '.join(others)}")
+    response.expect(is_true=bool(page["data"]), otherwise="no entry, though the first of all is this agent's")
+    response.expect(
         is_true=page["total"] <= everything["total"],
         otherwise=f"total {page['total']}, {everything['total']} of all agents",
     )
 
 
 def _agent_of_nobody(api: Api) -> None:
-    answer = api.get(agent_id=NOBODY)
-    page = answer.page()
-    answer.expect(is_true=(page["data"], page["total"]) == ([], 0), otherwise="entries of an agent that is not there")
+    response = api.get(agent_id=NOBODY)
+    page = response.page()
+    response.expect(is_true=(page["data"], page["total"]) == ([], 0), otherwise="entries of an agent that is not there")
 
 
 def _bad_parameters(api: Api) -> None:
@@ -324,9 +334,9 @@ def _bad_parameters(api: Api) -> None:
 
 
 def _unknown_parameter(api: Api) -> None:
-    answer = api.get(agentid=NOBODY)
-    message = answer.error(400, "invalid_parameter")
-    answer.expect(is_true=all(name in message for name in PARAMETERS), otherwise=f"does not list them: {message}")
+    response = api.get(agentid=NOBODY)
+    message = response.error(400, "invalid_parameter")
+    response.expect(is_true=all(name in message for name in PARAMETERS), otherwise=f"does not list them: {message}")
 
 
 def _no_key(api: Api) -> None:
@@ -359,9 +369,9 @@ def _other_path(api: Api) -> None:
 
 def _other_method(api: Api) -> None:
     for method in ("POST", "DELETE"):
-        answer = api.send(method=method)
-        answer.error(405, "method_not_allowed")
-        answer.expect(is_true=answer.headers.get("Allow") == "GET", otherwise="no Allow: GET")
+        response = api.send(method=method)
+        response.error(405, "method_not_allowed")
+        response.expect(is_true=response.headers.get("Allow") == "GET", otherwise="no Allow: GET")
 
 
 CHECKS: Final[dict[str, Check]] = {

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from sessions.keys import hash_of, key_in
+from ops.keys import demo_key
+from sessions.api_keys import hash_key, parse_key
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-PREFIX: Final = "evr_local_"
-
-
-def demo_key(organization_id: str) -> str:
-    """The key of an organization on this machine: its digits after `evr_local_`."""
-    return PREFIX + organization_id.removeprefix("org_")
 
 
 class DemoKeys:
@@ -40,7 +34,7 @@ class DemoKeys:
         if organization_id in self.issued or organization_id in self._impossible:
             return
         key = demo_key(organization_id)
-        if not organization_id.startswith("org_") or key_in(key) != key:
+        if not organization_id.startswith("org_") or parse_key([key]) != key:
             self._impossible.add(organization_id)
             print(
                 f"{organization_id!r} gets no demo key, since {key!r} is not a valid API key; "
@@ -49,7 +43,7 @@ class DemoKeys:
             )
             return
         item = {
-            "key_hash": {"S": hash_of(key)},
+            "key_hash": {"S": hash_key(key)},
             "organization_id": {"S": organization_id},
             "name": {"S": "local"},
             "created_at": {"S": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"},

@@ -150,7 +150,7 @@ class _Handler(QuietRequestHandler):
         self.wfile.write(response.body)
 
     def log_request(self, code: int | str = "-", _size: int | str = "-") -> None:
-        if self.path.startswith(UNLOGGED_PATH):
+        if f" {UNLOGGED_PATH}" in self.requestline:
             return
         milliseconds = (time.monotonic() - self._started) * 1000 if self._started else 0
         request = _KEY.sub(r"\1...", " ".join(self.requestline.split()[:2])).encode("ascii", "backslashreplace")

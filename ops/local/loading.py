@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from ops import rebuild
-from ops.console import Shown
+from ops.dynamodb import scan
 from ops.load import Line, Rejected, load, read_lines
 from ops.local import sample
 from ops.local.settings import CannotStart
+from ops.progress import OnProgress, Progress
+from ops.reconcile import rebuild
+from ops.tables import Tables
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -31,8 +33,6 @@ LOOK_SECONDS: Final = 0.2
 REBUILD_RATE: Final = 1e6
 """Sessions a second: there is no live counting beside it that would have to be spared."""
 
-Progress = Callable[[str, int, int | None], None]
-
 
 def open_data(path: str) -> BinaryIO:
     """The file of sessions.
@@ -48,7 +48,7 @@ def open_data(path: str) -> BinaryIO:
 
 def load_and_count(client: DynamoDBClient, data: str | None, file: BinaryIO | None, poller: StreamPoller) -> None:
     """Loads the file, or the sample when `data` is None, and waits until the stream has counted it."""
-    with Shown() as progress:
+    with Progress() as progress:
         loaded = _load(client, data, file, progress)
         waited = 0.0
         while not poller.catch_up(LOOK_SECONDS):
@@ -61,29 +61,29 @@ def load_and_count(client: DynamoDBClient, data: str | None, file: BinaryIO | No
 
 def load_without_stream(client: DynamoDBClient, data: str | None, file: BinaryIO | None) -> None:
     """Loads the file or the sample into an engine without streams, and counts it by a rebuild."""
-    with Shown() as progress:
+    with Progress() as progress:
         _load(client, data, file, progress)
-        rebuild.rebuild(client, SESSIONS, COUNTS, rate=REBUILD_RATE)
+        rebuild(Tables(client, SESSIONS, COUNTS), rate=REBUILD_RATE)
 
 
 def organizations(client: DynamoDBClient) -> Iterator[str]:
     """The organization of every session in the table."""
-    for page in rebuild.scan(client, SESSIONS, ["organization_id"]):
+    for page in scan(client, SESSIONS, ["organization_id"]):
         yield from (item["organization_id"]["S"] for item in page if "S" in item.get("organization_id", {}))
 
 
-def _load(client: DynamoDBClient, data: str | None, file: BinaryIO | None, progress: Progress) -> int:
+def _load(client: DynamoDBClient, data: str | None, file: BinaryIO | None, progress: OnProgress) -> int:
     """Loads; returns how many sessions were."""
     lines: Iterable[Line]
-    of = None
+    total = None
     if file is not None:
         if file.seekable():
-            of = sum(1 for _ in file)
+            total = sum(1 for _ in file)
             file.seek(0)
         lines = read_lines(file)
     elif data is None:
         lines = [Line(number, json.dumps(each).encode()) for number, each in enumerate(sample.sessions(), 1)]
-        of = len(lines)
+        total = len(lines)
     else:
         return 0
 
@@ -91,7 +91,7 @@ def _load(client: DynamoDBClient, data: str | None, file: BinaryIO | None, progr
         print(f"{data}:{rejected.line.number}: not loaded: {rejected.reason}", file=sys.stderr, flush=True)
 
     try:
-        report = load(client, SESSIONS, lines, reject=reject, progress=progress, of=of)
+        report = load(client, SESSIONS, lines, reject=reject, progress=progress, total=total)
     except OSError as error:
         raise CannotStart(f"DATA: {data}: {error.strerror}.") from None
     if report.rejected or not report.loaded:

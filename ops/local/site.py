@@ -6,6 +6,7 @@ import importlib.util
 import json
 import mimetypes
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -39,17 +40,13 @@ class Site:
         """
         self._gateway = gateway
         self._keys = keys
-        self._pages: dict[str, Callable[[HttpRequest], HttpResponse]] = {
-            "/openapi.json": lambda _: _json(document()),
-            "/docs": lambda _: _file(FOLDER / "docs.html"),
-            "/site/organizations.json": lambda _: _json(
-                [{"organization_id": each, "key": key} for each, key in self._keys.items()]
-            ),
+        self._pages: dict[str, Callable[[], HttpResponse]] = {
+            "/openapi.json": lambda: _json(document()),
+            "/docs": partial(_file, FOLDER / "docs.html"),
+            "/site/organizations.json": self._organizations,
         }
-        for path in FOLDER.iterdir():
-            self._pages[f"/site/{path.name}"] = lambda _, path=path: _file(path)  # type: ignore[misc]
-        for name in _SWAGGER_FILES:
-            self._pages[f"/site/{name}"] = lambda _, name=name: _file(_powertools() / SWAGGER_UI / name)  # type: ignore[misc]
+        for path in [*FOLDER.iterdir(), *(_powertools() / SWAGGER_UI / name for name in _SWAGGER_FILES)]:
+            self._pages[f"/site/{path.name}"] = partial(_file, path)
 
     def respond(self, request: HttpRequest) -> HttpResponse:
         """The response to a request."""
@@ -66,7 +63,7 @@ class Site:
         """A page of the site; None for what the API responds to. The API's own clients do not accept HTML."""
         path = request.path
         if path in self._pages:
-            return self._pages[path](request)
+            return self._pages[path]()
         if path == "/" and _accepts(request, "text/html"):
             return _file(FOLDER / "console.html")
         if path == "/favicon.ico" and _accepts(request, "image/"):
@@ -75,6 +72,9 @@ class Site:
             target = "/docs" if path == "/docs/" else "/"
             return HttpResponse(HTTPStatus.PERMANENT_REDIRECT, [("Location", target)], b"")
         return None
+
+    def _organizations(self) -> HttpResponse:
+        return _json([{"organization_id": each, "key": key} for each, key in list(self._keys.items())])
 
 
 def document() -> dict[str, Any]:

@@ -69,7 +69,9 @@ class StreamPoller:
         self._set_aside: dict[str, list[Record]] = {}
         """By the key of their item."""
         self._retry_at = 0.0
+        self._said: set[str] = set()
         self.records_read = 0
+        """How many were taken from the stream and delivered or set aside."""
         self._stopped = threading.Event()
         self._caught_up = threading.Condition()
         self._questions = 0
@@ -128,7 +130,7 @@ class StreamPoller:
             try:
                 self._on_record(record)
             except Exception as error:
-                self._say(f"{_key(record)}: {error}")
+                self._say_once(f"a record was not looked at: {error}")
         wanted = [record for record in records if passes(record, self._mapping.patterns)]
         for start in range(0, len(wanted), self._mapping.batch_size):
             self._deliver(wanted[start : start + self._mapping.batch_size])
@@ -190,6 +192,11 @@ class StreamPoller:
         # A name that is not in the batch fails all of it ('Configuring partial batch response').
         first = min(numbers.index(number) if number in numbers else 0 for number in named)
         return first, "the function reported it as failed"
+
+    def _say_once(self, what: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            self._say(what)
 
     def _say(self, what: str) -> None:
         print(f"stream of {self._mapping.table}: {what}", file=sys.stderr, flush=True)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ops.load import item_bytes
+from ops.items import item_bytes
 from sessions import dynamodb
 from sessions.contract import LIMIT_DEFAULT, LIMIT_MAX, PageRequest
 from sessions.dynamodb import Cost, Reader, TimeLimit

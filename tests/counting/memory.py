@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -28,6 +28,21 @@ def client_error(code: str, operation: str, reasons: Iterable[str] = (), status:
     return ClientError(response, operation)
 
 
+class Paginator:
+    """Follows the cursor of an operation, as botocore's paginators do."""
+
+    def __init__(self, operation: Callable[..., dict[str, Any]]) -> None:
+        self._operation = operation
+
+    def paginate(self, **parameters: Any) -> Iterator[dict[str, Any]]:
+        """Every page."""
+        page: dict[str, Any] = {}
+        while not page or "LastEvaluatedKey" in page:
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]} if page else {}
+            page = self._operation(**parameters, **start)
+            yield page
+
+
 class Memory:
     """Two tables, and the methods of a client that are used on them."""
 
@@ -37,6 +52,12 @@ class Memory:
         """Items in one cursor page, which DynamoDB bounds in bytes."""
         self.names_the_end = names_the_end
         """Whether a Query that ends at its limit names a last key, though nothing may follow: moto's names none."""
+
+    def get_paginator(self, operation: str) -> Paginator:
+        return Paginator(getattr(self, operation))
+
+    def describe_table(self, TableName: str) -> dict[str, Any]:  # noqa: N803
+        return {"Table": {"ItemCount": len(self.tables[TableName])}}
 
     def put_item(self, TableName: str, Item: Item) -> dict[str, Any]:  # noqa: N803
         self.tables[TableName][_key(TableName, Item)] = dict(Item)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
@@ -15,12 +15,13 @@ from moto import mock_aws
 
 from ops.audit import audit
 from ops.load import item_of
-from ops.rebuild import rebuild
+from ops.reconcile import rebuild
+from ops.tables import Tables
 from sessions.contract import PageRequest
 from sessions.counting.transactions import CountWriter
 from sessions.counting.transitions import after_changes, stream_changes
 from sessions.pages.page import Limits, Pages
-from tests.counting.memory import Item, Memory
+from tests.counting.memory import Item, Memory, Paginator
 from tests.service import (
     AGENT,
     CONTEXT,
@@ -62,6 +63,16 @@ class Both:
         self.meanwhile: Callable[[], None] | None = None
         """What somebody else does before the next transaction."""
         self._clients = (moto, memory)
+
+    @property
+    def tables(self) -> Tables:
+        return Tables(cast(Any, self), "sessions", "counts", sleep=lambda _: None)
+
+    def get_paginator(self, operation: str) -> Paginator:
+        return Paginator(getattr(self, operation))
+
+    def describe_table(self, TableName: str) -> Any:  # noqa: N803
+        return self.memory.describe_table(TableName)
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
         def call(**parameters: Any) -> Any:
@@ -131,11 +142,11 @@ def test_counting_the_rebuild_the_audit_and_pages_meet_the_same_responses(
             if how in ("counted", "contended"):
                 assert count.handler({"Records": records}, CONTEXT) == {"batchItemFailures": []}
             if how == "repaired":
-                rebuild(both, "sessions", "counts", rate=1e9, workers=1, sleep=lambda _: None)
+                rebuild(both.tables, rate=1e9, workers=1)
             both.meanwhile = None
-        audit(both, "sessions", "counts", sleep=lambda _: None)
-        rebuild(both, "sessions", "counts", rate=1e9, workers=1, empty_first=True, sleep=lambda _: None)
-        assert audit(both, "sessions", "counts", sleep=lambda _: None).is_clean
+        audit(both.tables)
+        rebuild(both.tables, rate=1e9, workers=1, empty_first=True)
+        assert audit(both.tables).is_clean
 
         pages = Pages(both, "sessions", "counts", Limits(near=0, transferred_skip=1))
         stored = [item["created_at_id"]["S"] for item in both.memory.tables["sessions"].values()]
@@ -153,7 +164,7 @@ def test_a_transaction_on_markers_that_were_changed_meanwhile_is_cancelled_by_bo
         both.meanwhile = lambda: writer.apply({session(1)["id"]: transitions[session(1)["id"]]}) and None
         assert writer.apply(transitions).failed == {}
         assert both.refused == ["TransactionCanceledException"]
-        assert audit(both, "sessions", "counts").is_clean
+        assert audit(both.tables).is_clean
 
 
 def update(number: int) -> dict[str, Any]:

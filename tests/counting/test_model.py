@@ -23,10 +23,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-import ops.rebuild
+import ops.reconcile
 from ops.audit import audit
-from ops.rebuild import Unreadable
+from ops.dynamodb import Throttled
 from ops.redrive import redrive
+from ops.tables import Tables
 from sessions.contract import PageRequest
 from sessions.counting import transactions
 from sessions.counting.transactions import CountWriter
@@ -34,7 +35,7 @@ from sessions.errors import Unavailable
 from sessions.histograms import add, places
 from sessions.pages.page import Limits, PageResult, Pages
 from sessions.schema import index_keys, marked_keys
-from tests.counting.memory import Item, Memory, client_error
+from tests.counting.memory import Item, Memory, Paginator, client_error
 from tests.counting.rows import numbers_of
 from tests.service import CONTEXT, container
 
@@ -67,6 +68,12 @@ class Client:
     def __init__(self, memory: Memory, befall: Callable[[str, dict[str, Any]], str]) -> None:
         self._memory = memory
         self._befall = befall
+
+    def get_paginator(self, operation: str) -> Paginator:
+        return Paginator(getattr(self, operation))
+
+    def describe_table(self, TableName: str) -> Any:  # noqa: N803
+        return self._memory.describe_table(TableName)
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
         def call(**parameters: Any) -> Any:
@@ -220,7 +227,7 @@ class Counted(RuleBasedStateMachine):
         self.is_out = False
         self.refused: set[str] = set()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(ops.rebuild, "ThreadPoolExecutor", SameThread)
+        self.patch.setattr(ops.reconcile, "ThreadPoolExecutor", SameThread)
         # Few sessions make several reads, transactions and cursor pages, as many do.
         self.limits = transactions.Limits(actions=20, reads=3, tries=10)
         self.near = 0
@@ -337,10 +344,8 @@ class Counted(RuleBasedStateMachine):
 
     def _rebuild(self) -> None:
         try:
-            report = ops.rebuild.rebuild(
-                self._client(), "sessions", "counts", rate=1e9, workers=1, sleep=lambda _: None
-            )
-        except (Died, Unreadable):
+            report = ops.reconcile.rebuild(self._tables(), rate=1e9, workers=1)
+        except (Died, Throttled):
             self.rebuild_is_owed = True
         else:
             self.rebuild_is_owed = bool(report.failed)
@@ -348,8 +353,8 @@ class Counted(RuleBasedStateMachine):
     def _redrive(self) -> None:
         sqs, streams = cast(Any, Queue(self.queue)), cast(Any, Streams(self.shards))
         try:
-            redrive(sqs, streams, self._client(), "", "sessions", "counts", sleep=lambda _: None)
-        except (Died, Unreadable):
+            redrive(self._tables(), streams, sqs, "")
+        except (Died, Throttled):
             return
 
     # ------------------------------------------------------------------------- bad luck
@@ -365,6 +370,9 @@ class Counted(RuleBasedStateMachine):
             work()
         finally:
             self.luck, self.is_out = [], False
+
+    def _tables(self) -> Tables:
+        return Tables(self._client(), "sessions", "counts", sleep=lambda _: None)
 
     def _client(self) -> Any:
         return Client(self.memory, self._befall)
@@ -490,7 +498,7 @@ class Counted(RuleBasedStateMachine):
         }
         assert markers == {session_id: each for session_id, each in keys.items() if each}
         assert self._numbers() == self._actual()
-        assert audit(self._client(), "sessions", "counts", sleep=lambda _: None).is_clean
+        assert audit(self._tables()).is_clean
         for organization in ORGANIZATIONS:
             for agent in (None, *AGENTS):
                 assert self._check_pages(organization, agent, limits=(1, 2, 100)) == 0

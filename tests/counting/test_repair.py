@@ -11,10 +11,12 @@ import boto3
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from ops.audit import MISSING, ORPHANED, STALE, BinDifference, audit
+from ops.audit import AuditReport, Bin, audit
+from ops.dynamodb import RateLimiter
 from ops.load import item_of
-from ops.rebuild import Pace, Report, StillCounting, rebuild
-from ops.redrive import redrive
+from ops.reconcile import ReconcileReport, StillCounting, rebuild
+from ops.redrive import RedriveReport, redrive
+from ops.tables import Tables
 from tests.conftest import Lines
 from tests.counting.rows import expected, markers, numbers, rows
 from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, session
@@ -24,13 +26,17 @@ def at_once(_: float) -> None:
     """Sleeps no time."""
 
 
-def repair(service: Service, **options: Any) -> Report:
+def tables(service: Service, client: Any = None, sleep: Callable[[float], None] = at_once) -> Tables:
+    return Tables(client or service.dynamodb, "sessions", "counts", sleep)
+
+
+def repair(service: Service, **options: Any) -> ReconcileReport:
     # One worker, because moto has no locks.
-    return rebuild(service.dynamodb, "sessions", "counts", **({"rate": 1e9, "workers": 1, "sleep": at_once} | options))
+    return rebuild(tables(service), **({"rate": 1e9, "workers": 1} | options))
 
 
-def differences(service: Service, sleep: Callable[[float], None] = at_once) -> Any:
-    return audit(service.dynamodb, "sessions", "counts", sleep=sleep)
+def differences(service: Service, sleep: Callable[[float], None] = at_once, **options: Any) -> AuditReport:
+    return audit(tables(service, sleep=sleep), **options)
 
 
 def put_unseen(service: Service, *entries: dict[str, Any]) -> None:
@@ -53,6 +59,21 @@ def drift(service: Service, bucket: str, name: str, change: int) -> None:
         ExpressionAttributeNames={"#bin": name},
         ExpressionAttributeValues={":change": {"N": str(change)}},
     )
+
+
+def refuse_to_count(service: Service, session_id: str) -> None:
+    """DynamoDB refuses every transaction that has to do with a session."""
+    error = {"Code": "TransactionCanceledException", "Message": ""}
+    cancelled = {
+        "Error": error,
+        "ResponseMetadata": {"HTTPStatusCode": 400},
+        "CancellationReasons": [{"Code": "ValidationError"}],
+    }
+
+    def refuse(params: dict[str, Any], **_: Any) -> Any:
+        return (SimpleNamespace(status_code=400), cancelled) if session_id in params["body"].decode() else None
+
+    service.dynamodb.meta.events.register("before-call.dynamodb.TransactWriteItems", refuse)
 
 
 def once_before(service: Service, operation: str, work: Callable[[], None], call: int = 1) -> None:
@@ -96,7 +117,7 @@ def test_a_second_rebuild_changes_nothing(service: Service) -> None:
     put_unseen(service, session(1), session(2))
     repair(service)
     before = rows(service)
-    assert repair(service) == Report(sessions=2, unchanged=2)
+    assert repair(service) == ReconcileReport(sessions=2, unchanged=2)
     assert rows(service) == before
 
 
@@ -108,8 +129,11 @@ def test_missing_stale_and_orphaned_markers_are_found_and_mended(service: Servic
     delete_unseen(service, stale, orphaned)
     put_unseen(service, moved, missing)
 
-    found = {each.session_id: each.kind for each in differences(service).wrong_markers}
-    assert found == {missing["id"]: MISSING, stale["id"]: STALE, orphaned["id"]: ORPHANED}
+    assert differences(service).uncounted == {
+        missing["id"]: "not counted",
+        stale["id"]: "counted under other keys",
+        orphaned["id"]: "counted, and not in the table",
+    }
 
     report = repair(service)
     assert (report.added, report.moved, report.removed, report.unchanged) == (1, 1, 1, 1)
@@ -177,8 +201,7 @@ def test_a_session_that_was_deleted_ends_right_though_the_answer_to_its_counting
             service.dynamodb.transact_write_items(**parameters)
             raise ReadTimeoutError(endpoint_url="")
 
-    dynamodb: Any = Losing()
-    rebuild(dynamodb, "sessions", "counts", rate=1e9, workers=1, sleep=at_once)
+    rebuild(tables(service, Losing()), rate=1e9, workers=1)
     assert numbers(service) == expected([session(2)])
 
 
@@ -194,15 +217,7 @@ def test_an_orphan_that_is_created_again_before_it_is_removed_stays(service: Ser
 def test_a_session_that_cannot_be_counted_is_reported_and_all_others_are_counted(service: Service) -> None:
     put_unseen(service, *(session(number) for number in range(4)))
 
-    def refuse(params: dict[str, Any], **_: Any) -> Any:
-        if session(2)["id"] not in params["body"].decode():
-            return None
-        error = {"Code": "TransactionCanceledException", "Message": ""}
-        reasons = [{"Code": "ValidationError"}]
-        answer = {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 400}, "CancellationReasons": reasons}
-        return SimpleNamespace(status_code=400), answer
-
-    service.dynamodb.meta.events.register("before-call.dynamodb.TransactWriteItems", refuse)
+    refuse_to_count(service, session(2)["id"])
     report = repair(service)
     assert report.failed == {session(2)["id"]: "TransactionCanceledException: ValidationError"}
     assert numbers(service) == expected(session(number) for number in (0, 1, 3))
@@ -212,11 +227,11 @@ def test_counters_that_drifted_are_mended_by_emptying_first_alone(service: Servi
     service.put(session(1), session(2))
     service.drain()
     drift(service, "M2026-11", "01", 5)
-    (wrong,) = differences(service).wrong_bins
-    assert wrong == BinDifference(ORGANIZATION, "M2026-11", "01", 7, 2)
+    wrong = {Bin(ORGANIZATION, "M2026-11", "01"): 5}
+    assert differences(service).wrong_bins == wrong
 
     repair(service)
-    assert differences(service).wrong_bins == [wrong]
+    assert differences(service).wrong_bins == wrong
 
     report = repair(service, empty_first=True)
     assert report.added == 2
@@ -253,54 +268,141 @@ def test_emptying_stops_when_somebody_counts_meanwhile(service: Service) -> None
         repair(service, empty_first=True, progress=count_meanwhile)
 
 
+@pytest.mark.parametrize(
+    ("bucket", "attributes"),
+    [
+        ("M2026-11", {"count": {"N": "2"}}),
+        ("H2026-11-01T00", {"count": {"N": "2"}}),
+        ("N2026-11-01T00:00", {"count": {"N": "2"}}),
+    ],
+)
+def test_rows_of_an_earlier_version_are_removed_by_emptying_first(
+    service: Service, bucket: str, attributes: dict[str, Any]
+) -> None:
+    earlier = {"scope": {"S": ORGANIZATION}, "bucket": {"S": bucket}, **attributes}
+    service.dynamodb.put_item(TableName="counts", Item=earlier)
+    put_unseen(service, session(1))
+    repair(service)
+    report = differences(service)
+    assert (report.earlier_rows, report.is_wrong, report.wrong_bins, report.unknown) == (1, True, {}, [])
+    assert list(report.verdicts()) == [
+        "Rows of an earlier version: 1; `sessions counts rebuild --empty-first` removes them (docs/operations.md)."
+    ]
+    repair(service, empty_first=True)
+    assert differences(service).is_clean
+
+
+def test_an_organization_is_counted_in_the_order_of_time(service: Service) -> None:
+    later, earlier = session(1, created_at="2026-11-02T00:00:00Z"), session(2, created_at="2026-11-01T00:00:00Z")
+    put_unseen(service, later, earlier)
+    put = []
+
+    def note(params: dict[str, Any], **_: Any) -> None:
+        actions = json.loads(params["body"])["TransactItems"]
+        put.extend(each["Put"]["Item"]["scope"]["S"] for each in actions if "Put" in each)
+
+    service.dynamodb.meta.events.register("before-call.dynamodb.TransactWriteItems", note)
+    repair(service)
+    assert put == [f"session#{earlier['id']}", f"session#{later['id']}"]
+
+
 def test_work_begins_at_the_rate_that_was_asked_for() -> None:
     slept: list[float] = []
-    pace = Pace(rate=100, sleep=slept.append)
+    limiter = RateLimiter(rate=100, sleep=slept.append)
     for amount in (50, 100, 1):
-        pace.wait(amount)
+        limiter.wait(amount)
     assert slept == pytest.approx([0, 0.5, 1.5], abs=0.2)
 
 
 # ------------------------------------------------------------------------------------- audit
 
 
-def test_an_audit_tells_what_differs_and_changes_nothing(service: Service) -> None:
+def test_an_audit_changes_nothing(service: Service) -> None:
     put_unseen(service, session(1))
+    service.put(session(2))
+    service.drain()
+    drift(service, "M2026-11", "01", 1)
     before = rows(service)
     report = differences(service)
-    assert {each[:3]: each.actual for each in report.wrong_bins} == expected([session(1)])
-    assert {each.counted for each in report.wrong_bins} == {0}
-    assert (report.sessions, report.markers, report.bins, report.looks) == (1, 0, 0, 2)
+    assert (report.sessions, report.markers, report.bins) == (2, 1, 6)
     assert rows(service) == before
 
 
 def test_what_the_stream_counts_between_two_looks_is_no_difference(service: Service) -> None:
     service.put(session(1))
-    report = differences(service, sleep=lambda _: service.drain())
-    assert report.is_clean
-    assert report.looks == 2
+    assert differences(service, sleep=lambda _: service.drain()).is_clean
 
 
-def test_a_bin_without_a_number_is_a_difference(service: Service) -> None:
-    row = {"scope": {"S": ORGANIZATION}, "bucket": {"S": "M2026-11"}, "01": {"S": "two"}}
-    service.dynamodb.put_item(TableName="counts", Item=row)
-    assert differences(service).wrong_bins == [BinDifference(ORGANIZATION, "M2026-11", "01", None, 0)]
+def test_what_is_not_counted_yet_is_not_wrong_and_needs_no_rebuild(service: Service) -> None:
+    service.put(*map(session, range(3)))
+    report = differences(service)
+    assert (len(report.uncounted), report.is_wrong, report.is_clean, report.differences()) == (3, False, False, [])
+    assert list(report.verdicts()) == ["Not counted yet: 3; --wait waits for the stream."]
 
 
-# ------------------------------------------------------------------------------------- negative buckets
+def test_an_audit_that_waits_ends_when_the_stream_is_through(service: Service) -> None:
+    service.put(*map(session, range(3)))
+    pauses = iter(range(5))
+
+    def deliver_late(_: float) -> None:
+        if next(pauses) == 3:
+            service.drain()
+
+    assert differences(service, sleep=deliver_late, wait=True).is_clean
+    assert next(pauses) == 4
 
 
-def test_a_negative_bucket_counts_as_none_and_is_reported(service: Service, lines: Lines) -> None:
+def test_what_is_not_counted_while_the_stream_delivers_nothing_is_lost(service: Service) -> None:
+    put_unseen(service, session(1))
+    slept: list[float] = []
+    report = differences(service, sleep=slept.append, wait=True)
+    assert (report.is_lost, report.is_wrong) == (True, True)
+    assert report.differences() == [f"{session(1)['id']}: not counted"]
+    assert [verdict for verdict in report.verdicts() if "`sessions counts rebuild` counts them." in verdict]
+    assert sum(slept) == 65
+
+
+def test_a_bin_that_is_being_counted_is_not_called_wrong(service: Service) -> None:
+    service.put(session(1))
+    service.drain()
+    drift(service, "M2026-11", "01", 1)
+    report = differences(service, sleep=lambda _: drift(service, "M2026-11", "01", 1))
+    assert (report.wrong_bins, report.changing_bins) == ({}, {Bin(ORGANIZATION, "M2026-11", "01")})
+    assert (report.is_wrong, report.is_clean) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"bucket": "M2026-11", "01": {"S": "two"}}, f"row {ORGANIZATION} M2026-11: 01 is not a bin"),
+        (
+            {"bucket": "M2026-11", "count": {"N": "0"}, "32": {"N": "1"}},
+            f"row {ORGANIZATION} M2026-11: 32 is not a bin",
+        ),
+        ({"bucket": "X", "01": {"N": "1"}}, f"row {ORGANIZATION} X: 01 is not a bin"),
+        ({"bucket": "S"}, f"row {ORGANIZATION} S: not a row of this table"),
+    ],
+)
+def test_what_does_not_belong_into_the_counts_is_named(service: Service, row: dict[str, Any], said: str) -> None:
+    item = {"scope": {"S": ORGANIZATION}, **row, "bucket": {"S": row["bucket"]}}
+    service.dynamodb.put_item(TableName="counts", Item=item)
+    report = differences(service)
+    assert (report.is_wrong, report.differences()) == (True, [said])
+
+
+# ------------------------------------------------------------------------------------- negative bins
+
+
+def test_a_negative_bin_counts_as_none_and_is_reported(service: Service, lines: Lines) -> None:
     older = session(1, created_at="2026-10-01T00:00:00.000000Z")
     service.put(older, *(session(number) for number in range(2, 5)))
     service.drain()
     drift(service, "M2026-10", "01", -3)
     lines()
-    answer = service.get("limit=2")
-    assert answer.body["total"] == 3
-    (line,) = lines()
-    assert (line["negative_buckets"], line["NegativeBins"]) == (["M2026-10"], [1.0])
-    assert BinDifference(ORGANIZATION, "M2026-10", "01", -2, 1) in differences(service).wrong_bins
+    response = service.get("limit=2")
+    assert response.body["total"] == 3
+    assert [line["negative_buckets"] for line in lines() if line.get("negative_buckets")] == [["M2026-10"]]
+    assert differences(service).differences() == [f"bin {ORGANIZATION} M2026-10 01: 3 too few"]
 
 
 # ------------------------------------------------------------------------------------- redrive
@@ -344,9 +446,8 @@ class Queue:
         attributes = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
         return sum(map(int, attributes.values()))
 
-    def redrive(self) -> Any:
-        dynamodb: Any = self.service.dynamodb
-        return redrive(self.sqs, self.streams, dynamodb, self.url, "sessions", "counts", wait=0, sleep=at_once)
+    def redrive(self) -> RedriveReport:
+        return redrive(tables(self.service), self.streams, self.sqs, self.url, wait=0)
 
 
 @pytest.fixture
@@ -359,7 +460,7 @@ def test_a_redrive_counts_the_sessions_of_a_batch_and_no_others(service: Service
     sent = queue.sequence_numbers
     queue.send(sent[1], sent[2])
     report = queue.redrive()
-    assert (report.done, report.sessions, report.is_clean) == (1, 2, True)
+    assert (report.done, report.sessions, report.kept) == (1, 2, {})
     assert numbers(service) == expected([session(1), session(2)])
     assert queue.length == 0
 
@@ -373,7 +474,7 @@ def test_a_redrive_looks_at_a_session_as_it_is_now(service: Service, queue: Queu
     service.put(moved)
     service.drain()
     queue.send(sent[0], sent[1])
-    assert queue.redrive().is_clean
+    assert queue.redrive().kept == {}
     assert numbers(service) == expected([moved])
 
 
@@ -401,14 +502,12 @@ def test_a_message_of_another_kind_is_kept(queue: Queue) -> None:
     assert queue.length == 3
 
 
-def test_a_message_whose_session_cannot_be_counted_is_kept(
-    service: Service, queue: Queue, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sessions.counting.transactions.DEADLINE", -1.0)
+def test_a_message_whose_session_cannot_be_counted_is_kept(service: Service, queue: Queue) -> None:
     put_unseen(service, session(1))
     queue.send(*queue.sequence_numbers * 2)
+    refuse_to_count(service, session(1)["id"])
     report = queue.redrive()
-    assert list(report.kept.values()) == [f"{session(1)['id']}: out of time"]
+    assert list(report.kept.values()) == [f"{session(1)['id']}: TransactionCanceledException: ValidationError"]
     assert queue.length == 1
 
 

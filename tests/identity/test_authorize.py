@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sessions.errors import Unavailable
 from sessions.api_keys import ApiKeys, hash_key
+from sessions.errors import Unavailable
 from tests.service import CONTEXT, ORGANIZATION, ROOT, Service
 
 KEY = "evr_" + "Az09_-" * 7

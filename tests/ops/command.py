@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ops import aws
 from ops.cli import main
+from ops.target import Target
 from tests.running import Running
 
 TABLES = {
@@ -53,4 +53,4 @@ class Moody:
 
 def take_over(monkeypatch: pytest.MonkeyPatch, client: Any, **operations: Callable[..., Any]) -> None:
     """Makes commands call these in the place of a client's operations; each gets the real one and the arguments."""
-    monkeypatch.setattr(aws.Place, "dynamodb", Moody(client, operations))
+    monkeypatch.setattr(Target, "dynamodb", Moody(client, operations))

@@ -9,7 +9,7 @@ import click
 import pytest
 from botocore.config import Config
 
-from ops import aws
+from ops import target
 from ops.cli import main
 from tests.ops.command import at, ndjson, sessions
 from tests.running import Running, free_port
@@ -18,6 +18,8 @@ from tests.service import Service, session
 KEYS_LIST = ("keys", "list")
 EVERY_USE = [
     ("load", "-"),
+    ("export", "-"),
+    ("status",),
     ("counts", "rebuild"),
     ("counts", "audit"),
     KEYS_LIST,
@@ -43,7 +45,9 @@ LEAVES = [path for command, path in ALL if not isinstance(command, click.Group)]
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """One try, so that a test does not wait for the others."""
-    monkeypatch.setattr(aws, "CONFIG", Config(connect_timeout=0.2, read_timeout=0.2, retries={"total_max_attempts": 1}))
+    monkeypatch.setattr(
+        target, "CONFIG", Config(connect_timeout=0.2, read_timeout=0.2, retries={"total_max_attempts": 1})
+    )
 
 
 def test_these_are_the_commands() -> None:
@@ -55,6 +59,8 @@ def test_these_are_the_commands() -> None:
         ("keys", "list"),
         ("keys", "revoke"),
         ("load",),
+        ("export",),
+        ("status",),
         ("smoke",),
     ]
 
@@ -102,7 +108,7 @@ def test_without_credentials_it_is_said_what_supplies_them(
 def test_without_a_region_it_is_said_what_supplies_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
-    assert fault(*KEYS_LIST) == "There is no AWS region; AWS_DEFAULT_REGION or the profile supplies it."
+    assert fault(*KEYS_LIST) == "There is no AWS region; AWS_REGION, AWS_DEFAULT_REGION or the profile supplies it."
 
 
 @pytest.mark.parametrize("use", EVERY_USE, ids=" ".join)
@@ -116,21 +122,21 @@ def test_a_table_that_is_not_there_is_named(service: Service, use: tuple[str, ..
 @pytest.mark.parametrize("use", EVERY_USE, ids=" ".join)
 def test_an_engine_that_does_not_answer_is_said_to_be_silent(impatient: None, use: tuple[str, ...]) -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    assert fault(*use, "--endpoint-url", url) == f'No answer: Could not connect to the endpoint URL: "{url}/"'
+    assert fault(*use, "--endpoint-url", url) == f'No response: Could not connect to the endpoint URL: "{url}/"'
 
 
 def test_what_does_not_speak_http_is_said_to_be_silent(impatient: None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"http://127.0.0.1:{mute.getsockname()[1]}"
-        assert fault(*KEYS_LIST, "--endpoint-url", url) == f'No answer: Read timeout on endpoint URL: "{url}/"'
+        assert fault(*KEYS_LIST, "--endpoint-url", url) == f'No response: Read timeout on endpoint URL: "{url}/"'
 
 
 @pytest.mark.parametrize(
     "url", ["127.0.0.1:8001", "ftp://engine", "http://", "http://[::1", "http://a:b", "http://a:99999", "http://a b"]
 )
-def test_an_endpoint_that_is_no_address_is_refused(url: str) -> None:
+def test_an_endpoint_that_is_not_a_url_is_refused(url: str) -> None:
     assert fault(*KEYS_LIST, "--endpoint-url", url) == (
-        f"The endpoint {url!r} is no address such as http://127.0.0.1:8001."
+        f"The endpoint {url!r} is not a URL such as http://127.0.0.1:8001."
     )
 
 
@@ -141,7 +147,7 @@ def test_without_a_table_or_a_stack_it_is_asked_for_one() -> None:
     )
 
 
-def test_an_engine_of_ones_own_needs_no_credentials_no_region_and_no_names(
+def test_another_engine_needs_no_credentials_no_region_and_no_names(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ops.keys import NotPossible, moment
+from ops.keys import InvalidRequest, moment
 from tests.ops.command import sessions
 from tests.service import ORGANIZATION, OTHER_ORGANIZATION, ROOT, Service
 
@@ -50,7 +50,7 @@ def test_a_new_key_is_alone_on_standard_output_and_explained_beside_it(service: 
     assert ran.exit_code == 0
     assert re.fullmatch(r"evr_[A-Za-z0-9_-]{43}\n", ran.stdout)
     assert ran.stderr == (
-        f"Key of {ORGANIZATION}, fingerprint {fingerprint(ran.stdout.strip())}, without end. "
+        f"Key of {ORGANIZATION}, fingerprint {fingerprint(ran.stdout.strip())}, never expires. "
         "It cannot be shown again:\n"
     )
 
@@ -92,7 +92,7 @@ def test_an_end_is_a_span_a_date_or_a_moment(clock: None, text: str, expires_at:
 
 def test_the_end_of_a_key_is_told(service: Service, clock: None) -> None:
     ran = sessions("keys", "create", "--organization", ORGANIZATION, "--expires", "2027-06-30")
-    assert ", until 2027-06-30T00:00:00Z. " in ran.stderr
+    assert ", expires at 2027-06-30T00:00:00Z. " in ran.stderr
 
 
 @pytest.mark.parametrize(
@@ -100,20 +100,20 @@ def test_the_end_of_a_key_is_told(service: Service, clock: None) -> None:
     ["", "90", "d", "1w", "1.5h", "-1d", "90 d", "९0d", "9999-12-31T23:59:60Z", "2026-02-29", "2027-06-30T12:00:00"],
 )
 def test_what_is_no_end_is_refused(clock: None, text: str) -> None:
-    with pytest.raises(NotPossible, match="is no time to expire: 90d, 12h, 30m or a date such as 2027-06-30"):
+    with pytest.raises(InvalidRequest, match="is not a valid expiry; use 90d, 12h, 30m or a date such as 2027-06-30"):
         moment(text)
 
 
 @pytest.mark.parametrize("text", ["0d", "0m", "2026-11-23", "2026-11-23T16:41:46Z"])
 def test_an_end_that_has_come_already_is_refused(clock: None, text: str) -> None:
-    with pytest.raises(NotPossible, match="is not in the future"):
+    with pytest.raises(InvalidRequest, match="is not in the future"):
         moment(text)
 
 
 def test_with_a_bad_end_no_key_is_issued(service: Service) -> None:
     ran = sessions("keys", "create", "--organization", ORGANIZATION, "--expires", "soon")
     assert (ran.exit_code, ran.stdout) == (1, "")
-    assert ran.stderr == "Error: 'soon' is no time to expire: 90d, 12h, 30m or a date such as 2027-06-30.\n"
+    assert ran.stderr == "Error: 'soon' is not a valid expiry; use 90d, 12h, 30m or a date such as 2027-06-30.\n"
     assert rows(service) == []
 
 
@@ -121,7 +121,9 @@ def test_with_a_bad_end_no_key_is_issued(service: Service) -> None:
 def test_what_is_no_organization_gets_no_key(service: Service, organization: str) -> None:
     ran = sessions("keys", "create", "--organization", organization)
     assert (ran.exit_code, ran.stdout) == (1, "")
-    assert ran.stderr == (f"Error: {organization!r} is no organization: org_ and hexadecimal digits in lower case.\n")
+    assert ran.stderr == (
+        f"Error: {organization!r} is not an organization's id: org_ and lower-case hexadecimal digits.\n"
+    )
     assert rows(service) == []
 
 
@@ -205,7 +207,10 @@ def test_an_unknown_fingerprint_revokes_nothing(service: Service) -> None:
 @pytest.mark.parametrize("text", ["abc", "ABCD", "evr_0123456789abcdef"])
 def test_what_is_no_fingerprint_revokes_nothing(text: str) -> None:
     ran = sessions("keys", "revoke", text)
-    assert (ran.exit_code, ran.stderr) == (1, f"Error: {text!r} is no fingerprint; `sessions keys list` shows them.\n")
+    assert (ran.exit_code, ran.stderr) == (
+        1,
+        f"Error: {text!r} is not a fingerprint; `sessions keys list` shows them.\n",
+    )
 
 
 def test_a_fingerprint_of_two_keys_revokes_neither(service: Service) -> None:

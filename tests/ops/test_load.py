@@ -14,7 +14,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from ops import console
+from ops import dynamodb, progress
 from ops import load as loading
 from tests.ops.command import at, ndjson, sessions, take_over
 from tests.running import Running
@@ -44,7 +44,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waiting between tries."""
-    monkeypatch.setattr(loading, "PAUSE", 0.0)
+    monkeypatch.setattr(dynamodb, "PAUSE_MOST", 0.0)
 
 
 def stored(service: Service) -> dict[str, dict[str, Any]]:
@@ -186,13 +186,13 @@ NOT_SESSIONS = [
     (b'{"\\u001b[31m": 1, "\\u001b[31m": 2}', "?[31m: given twice"),
     (b'{"\\ud800": 1, "\\ud800": 2}', "?: given twice"),
     (line(colour="red"), "colour: the contract has no such field"),
-    (line(id="session_"), "id: String should match pattern '^session_[0-9a-f]{1,64}$'"),
-    (line(id="session_ABC"), "id: String should match pattern '^session_[0-9a-f]{1,64}$'"),
-    (line(organization_id="org_1#"), "organization_id: String should match pattern '^org_[0-9a-f]{1,64}$'"),
+    (line(id="session_"), "id: not of the form session_[0-9a-f]{1,64}"),
+    (line(id="session_ABC"), "id: not of the form session_[0-9a-f]{1,64}"),
+    (line(organization_id="org_1#"), "organization_id: not of the form org_[0-9a-f]{1,64}"),
     (line(agent_id=None), "agent_id: Input should be a valid string"),
     (line(status="running"), "status: Input should be 'started', 'active' or 'idle'"),
     (line(title=5), "title: Input should be a valid string"),
-    (line(model_id="gpt"), "model_id: String should match pattern '^model_[0-9a-f]{1,64}$'"),
+    (line(model_id="gpt"), "model_id: not of the form model_[0-9a-f]{1,64}"),
     (line(tags="a"), "tags: Input should be a valid list"),
     (line(tags=["a", 1]), "tags.1: Input should be a valid string"),
     (line(usage={"input_tokens": 1}), "usage.output_tokens: Field required"),
@@ -233,8 +233,8 @@ NOT_SESSIONS = [
     (with_config(b"Infinity"), "not JSON: Infinity"),
     (with_config(b"[" * 31 + b"]" * 31), "nested more than 32 levels deep, which DynamoDB does not store"),
     (with_config(b"[" * 99_999 + b"]" * 99_999), "nested more than 32 levels deep, which DynamoDB does not store"),
-    (with_config(b'"\\ud800"'), "half of a surrogate pair, which is no text"),
-    (with_config(b'{"\\ud83d": 1}'), "half of a surrogate pair, which is no text"),
+    (with_config(b'"\\ud800"'), "half of a surrogate pair, which is not a character"),
+    (with_config(b'{"\\ud83d": 1}'), "half of a surrogate pair, which is not a character"),
     (line(title="é" * 204_800), "410024 bytes as DynamoDB counts them, more than the 409600 of an item"),
 ]
 
@@ -274,8 +274,7 @@ def test_without_bad_lines_there_is_no_rejects_file(service: Service) -> None:
 
 def test_the_rejects_file_cannot_be_the_file_itself(service: Service) -> None:
     ran = sessions("load", written("a.ndjson", b"nonsense\n"), "--rejects", "./a.ndjson")
-    assert ran.exit_code == 2
-    assert "--rejects a.ndjson is FILE itself." in ran.stderr
+    assert (ran.exit_code, ran.stderr) == (1, "Error: --rejects a.ndjson is FILE itself.\n")
     assert Path("a.ndjson").read_bytes() == b"nonsense\n"
 
 
@@ -307,11 +306,9 @@ def test_standard_input_is_read_for_a_dash(service: Service) -> None:
     assert Path("stdin.rejects.ndjson").read_bytes() == b"oops\n"
 
 
-@pytest.mark.parametrize(("file", "reason"), [("nowhere", "No such file or directory"), (".", "Is a directory")])
-def test_a_file_that_cannot_be_read_is_named(file: str, reason: str) -> None:
-    ran = sessions("load", file)
-    assert (ran.exit_code, ran.stdout) == (2, "")
-    assert ran.stderr.endswith(f"Error: Invalid value for 'FILE': '{file}': {reason}\n")
+def test_a_file_that_is_not_there_is_named() -> None:
+    ran = sessions("load", "nowhere")
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (1, "", "Error: nowhere: No such file or directory.\n")
 
 
 NUMBERS = """[0, -1, 12345678901234567890123456789012345678, -99999999999999999999999999999999999999, 1e-7, 1e-130,
@@ -430,7 +427,7 @@ def throttled(times: int) -> Callable[..., Any]:
 def test_throttling_is_waited_out(
     service: Service, patient: None, monkeypatch: pytest.MonkeyPatch, operation: str
 ) -> None:
-    take_over(monkeypatch, service.dynamodb, **{operation: throttled(loading.TRIES - 1)})
+    take_over(monkeypatch, service.dynamodb, **{operation: throttled(dynamodb.TRIES - 1)})
     assert sessions("load", "-", given=ndjson(FULL)).exit_code == 0
     assert stored(service).keys() == {FULL["id"]}
 
@@ -439,7 +436,7 @@ def test_throttling_is_waited_out(
 def test_what_is_throttled_for_good_is_set_aside(
     service: Service, patient: None, monkeypatch: pytest.MonkeyPatch, operation: str
 ) -> None:
-    take_over(monkeypatch, service.dynamodb, **{operation: throttled(loading.TRIES)})
+    take_over(monkeypatch, service.dynamodb, **{operation: throttled(dynamodb.TRIES)})
     ran = sessions("load", "-", given=ndjson(FULL))
     assert (ran.exit_code, ran.stderr.splitlines()[0]) == (1, "line 1: DynamoDB kept throttling")
     assert Path("stdin.rejects.ndjson").read_bytes() == ndjson(FULL)
@@ -455,13 +452,13 @@ def test_one_entry_that_dynamodb_refuses_takes_no_other_with_it(
             raise refusal("ValidationException")
         return real(**arguments)
 
-    take_over(monkeypatch, service.dynamodb, batch_write_item=write, put_item=write)
+    take_over(monkeypatch, service.dynamodb, batch_write_item=write)
     ran = sessions("load", "-", given=ndjson(*map(session, range(25))))
     assert ran.stderr.splitlines()[0] == "line 8: refused by DynamoDB: no"
     assert stored(service).keys() == {session(number)["id"] for number in range(25)} - {refused}
 
 
-def test_a_load_that_is_broken_off_says_how_far_it_came(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_load_says_how_far_it_came(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = iter(range(2))
 
     def write(real: Callable[..., Any], **arguments: Any) -> Any:
@@ -474,7 +471,7 @@ def test_a_load_that_is_broken_off_says_how_far_it_came(service: Service, monkey
     ran = sessions("load", "-", given=ndjson(*map(session, range(50))))
     assert (ran.exit_code, ran.stdout) == (1, "")
     assert ran.stderr.splitlines() == [
-        "Broken off: at least 25 were loaded. Loading them again does no harm.",
+        "Interrupted: at least 25 were loaded. Loading them again does no harm.",
         "Error: BatchWriteItem: AccessDeniedException: no",
     ]
 
@@ -530,5 +527,5 @@ def test_a_log_gets_a_line_of_progress_now_and_then_and_no_bar(
     given = ndjson(session(1))
     # Pipelines set it, so that what they show of a log has colours.
     assert sessions("load", "-", given=given, FORCE_COLOR="1").stderr == ""
-    monkeypatch.setattr(console, "SECONDS", 0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
     assert sessions("load", "-", given=given, FORCE_COLOR="1").stderr.splitlines() == ["loading: 1"] * 2

@@ -363,7 +363,7 @@ def test_what_does_not_answer_is_one_line() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     ran = sessions("smoke", url)
     assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
-    assert ran.stderr.startswith(f"Error: No answer from {url}/v1/sessions: ")
+    assert ran.stderr.startswith(f"Error: No response from {url}/v1/sessions: ")
     assert ran.stderr.endswith("Connection refused\n")
 
 
@@ -388,7 +388,7 @@ def test_a_deployment_needs_a_key() -> None:
 @pytest.mark.parametrize("key", ["nonsense", "evr_short", KEY + "\n", KEY + " x", "Basic " + KEY])
 def test_what_is_no_key_is_refused_and_not_shown(key: str) -> None:
     said = usage_error("https://api.example.com/live", SESSIONS_API_KEY=key)
-    assert said == "Error: What was given as the key has not the form of one: evr_ and letters and digits."
+    assert said == "Error: What was given as the key is not a valid API key: evr_ and letters and digits."
 
 
 @pytest.mark.parametrize(
@@ -403,6 +403,6 @@ def test_what_is_no_key_is_refused_and_not_shown(key: str) -> None:
         "http://a/#b",
     ],
 )
-def test_what_is_no_address_is_refused(url: str) -> None:
+def test_what_is_not_a_url_is_refused(url: str) -> None:
     said = usage_error(url)
-    assert said == f"Error: Invalid value for URL: {url!r} is not an address such as https://api.example.com/live."
+    assert said == f"Error: Invalid value for URL: {url!r} is not a URL such as https://api.example.com/live."

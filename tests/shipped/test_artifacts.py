@@ -25,6 +25,7 @@ FUNCTIONS = {
     "ListSessionsFunction": "list_sessions",
     "AuthorizeFunction": "authorize",
     "CountSessionsFunction": "count_sessions",
+    "CheckReleaseFunction": "check_release",
 }
 LAYERS = {"SessionsLayer": "sessions", "DependenciesLayer": "dependencies"}
 SOURCES = {name: f"functions/{folder}" for name, folder in FUNCTIONS.items()} | {

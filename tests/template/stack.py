@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from samtranslator.translator.arn_generator import ArnGenerator
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
+
+from ops.local.cloudformation import PSEUDO_PARAMETERS, Intrinsics
 
 ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / "template.yaml").read_text()
 
 RULES: dict[str, dict[str, Any]] = yaml_parse(TEXT)["Rules"]
 
-PSEUDO = {
-    "AWS::AccountId": "123456789012",
-    "AWS::Partition": "aws",
-    "AWS::Region": "eu-west-1",
-    "AWS::StackName": "sessions-test",
-    "AWS::URLSuffix": "amazonaws.com",
-}
+PSEUDO = PSEUDO_PARAMETERS | {"AWS::StackName": "sessions-test"}
 ANOTHER = {
     "AccessLogClients": "yes",
     "AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:alarms",
@@ -69,9 +65,6 @@ WHOLE = {
 
 PARAMETERS: dict[str, dict[str, Any]] = yaml_parse(TEXT)["Parameters"]
 
-ABSENT = object()
-"""What `!Ref AWS::NoValue` leaves behind."""
-
 
 class Rejected(Exception):
     """The parameters break a rule of the template."""
@@ -88,23 +81,21 @@ class Stack:
     """Resources by logical id, with references as texts: `Name` for a Ref, `Name.Attribute` for a GetAtt."""
 
     def __init__(self, expanded: dict[str, Any], parameters: dict[str, str]) -> None:
-        self._conditions = expanded["Conditions"]
-        self._values = PSEUDO | parameters
-        self._logical_ids = set(expanded["Resources"])
-        self.resources = {
-            name: self._resolved(resource)
-            for name, resource in expanded["Resources"].items()
-            if "Condition" not in resource or self._holds(resource["Condition"])
-        }
-        self.outputs = {
-            name: self._resolved(output)
-            for name, output in expanded["Outputs"].items()
-            if "Condition" not in output or self._holds(output["Condition"])
-        }
+        intrinsics = Intrinsics(expanded, PSEUDO | parameters)
         for rule in RULES.values():
             for assertion in rule["Assertions"]:
-                if not self._truth(assertion["Assert"]):
+                if not intrinsics.resolve(assertion["Assert"]):
                     raise Rejected(assertion["AssertDescription"])
+
+        def made(section: str) -> dict[str, Any]:
+            return {
+                name: intrinsics.resolve(each)
+                for name, each in expanded[section].items()
+                if "Condition" not in each or intrinsics.holds(each["Condition"])
+            }
+
+        self.resources = made("Resources")
+        self.outputs = made("Outputs")
 
     def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
         """Properties of every resource of a type."""
@@ -121,58 +112,6 @@ class Stack:
             for alias in self.of_type("AWS::Lambda::Alias").values()
         }
         return {function: (name, self.properties(name)["Description"]) for function, name in names.items()}
-
-    def _holds(self, condition: str) -> bool:
-        return self._truth(self._conditions[condition])
-
-    def _truth(self, node: dict[str, Any]) -> bool:
-        argument: Any
-        [(function, argument)] = node.items()
-        if function == "Fn::Not":
-            return not self._truth(argument[0])
-        if function == "Condition":
-            return self._holds(argument)
-        if function == "Fn::And":
-            return all(map(self._truth, argument))
-        if function == "Fn::Or":
-            return any(map(self._truth, argument))
-        assert function == "Fn::Equals"
-        one, other = (self._resolved(each) for each in argument)
-        return bool(one == other)
-
-    def _resolved(self, node: Any) -> Any:
-        if isinstance(node, list):
-            return [each for each in map(self._resolved, node) if each is not ABSENT]
-        if not isinstance(node, dict):
-            return node
-        if len(node) == 1:
-            [(function, argument)] = node.items()
-            if function == "Ref":
-                return self._reference(argument)
-            if function == "Fn::GetAtt":
-                return ".".join(argument) if isinstance(argument, list) else argument
-            if function == "Fn::If":
-                return self._resolved(argument[1] if self._holds(argument[0]) else argument[2])
-            if function == "Fn::Sub":
-                return self._substituted(argument)
-            assert not function.startswith("Fn::"), f"{function} is not known here"
-        values = {key: self._resolved(value) for key, value in node.items()}
-        return {key: value for key, value in values.items() if value is not ABSENT}
-
-    def _reference(self, name: str) -> Any:
-        if name == "AWS::NoValue":
-            return ABSENT
-        if name in self._values:
-            return self._values[name]
-        assert name in self._logical_ids, f"{name} is neither a parameter nor a resource"
-        return name
-
-    def _substituted(self, argument: str | list[Any]) -> str:
-        text, own = (argument, {}) if isinstance(argument, str) else argument
-        names = {key: self._resolved(value) for key, value in own.items()} | self._values
-        for name, value in names.items():
-            text = text.replace("${" + name + "}", str(value))
-        return re.sub(r"\$\{([\w.]+)\}", r"\1", text)
 
 
 def stack(*, code: dict[str, str] | None = None, **parameters: str) -> Stack:
@@ -193,7 +132,9 @@ def _stack(code: str, parameters: str) -> Stack:
     return Stack(expanded, values)
 
 
-def expand(code: str = "{}", parameters: str = "{}") -> tuple[dict[str, Any], dict[str, str]]:
+def expand(
+    code: str = "{}", parameters: str = "{}", region: str = PSEUDO["AWS::Region"]
+) -> tuple[dict[str, Any], dict[str, str]]:
     """The template as SAM hands it to CloudFormation, and the values of all parameters."""
     template = yaml_parse(TEXT)
     uploaded = json.loads(code)
@@ -205,7 +146,8 @@ def expand(code: str = "{}", parameters: str = "{}") -> tuple[dict[str, Any], di
     values = {name: str(value) for name, value in (defaults | json.loads(parameters)).items()}
     assert set(values) == set(template["Parameters"])
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("AWS_DEFAULT_REGION", PSEUDO["AWS::Region"])
+        monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+        monkeypatch.setattr(ArnGenerator, "BOTO_SESSION_REGION_NAME", region)  # kept from the first transform
         return transform(template, dict(values), NoManagedPolicies()), values
 
 

@@ -198,6 +198,17 @@ def test_every_metric_that_the_functions_print_is_on_the_dashboard() -> None:
     assert shown_ == {(service, name) for service, names in OF_OURS.items() for name in names} - NOT_SHOWN
 
 
+def test_the_cost_table_counts_the_alarms_and_metrics_that_there_are() -> None:
+    watched = {name: len(list(metrics_of(alarm))) for name, alarm in ALARMS.items()}
+    guards = sum(watched[name] for name in ALWAYS)
+    others = sum(count for name, count in watched.items() if name not in ALWAYS)
+    assert (len(ALWAYS), guards, len(ALARMS) - len(ALWAYS), others) == (3, 4, 9, 20)
+    text = (ROOT / "docs" / "deployment.md").read_text()
+    assert f"three alarms that roll deployments back (0.10 for each metric that one looks at) | 0.{guards}0 |" in text
+    assert f"dashboard 3.00, nine alarms on {others} metrics {others / 10:.2f} | {3 + others / 10:.2f} |" in text
+    assert f"up to {sum(map(len, OF_OURS.values()))} metrics of our own" in text
+
+
 def test_without_monitoring_only_the_alarms_that_roll_deployments_back_are_left() -> None:
     bare = stack(Monitoring="no")
     assert set(bare.of_type("AWS::CloudWatch::Alarm")) == ALWAYS

@@ -70,6 +70,8 @@ class Observability:
             serialize_stacktrace=False,
             location=None,
         )
+        # Lambda's own handler would write where botocore found credentials and endpoint, at every cold start.
+        logging.getLogger("botocore").setLevel(logging.WARNING)
         self._metrics = EphemeralMetrics()
         self._metrics.set_default_dimensions(stack=stack_name())
         self._is_cold = True
