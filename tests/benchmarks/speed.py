@@ -29,9 +29,9 @@ ROOT: Final = HERE.parents[1]
 BUILT: Final = ROOT / ".aws-sam" / "build"
 SCRATCH: Final = ROOT / "build" / "speed"
 
-STARTS: Final = 11
+STARTS: Final = 21
 """Fresh processes of each contender."""
-ROUNDS: Final = 15
+ROUNDS: Final = 31
 """Turns of each contender at each page size."""
 REQUESTS: Final = 10
 """Requests of one turn."""
