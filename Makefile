@@ -4,6 +4,9 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
+# Where `make install` puts the command.
+BIN_DIR ?= $(HOME)/.local/bin
+
 SAM_VERSION := 1.170.0
 SAM_PORT ?= 3000
 SAM ?= $(firstword $(shell command -v sam 2>/dev/null) .venv-sam/bin/sam)
@@ -11,7 +14,7 @@ SAM ?= $(firstword $(shell command -v sam 2>/dev/null) .venv-sam/bin/sam)
 # `make mutants` tries one change in so many.
 SAMPLE ?= 3
 
-.PHONY: help run test test-browser check format openapi build sam-local sbom audit proof mutants bench lock clean
+.PHONY: help run install test test-browser check format openapi build sam-local sbom audit proof mutants bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the words
@@ -21,6 +24,11 @@ help: ## List the words
 
 run: $(VENV)/run ## Serve the API on this machine, without AWS, until Ctrl-C
 	@exec $(BIN)/python -m ops.local
+
+install: $(VENV)/run ## Put the command `sessions` into ~/.local/bin (BIN_DIR chooses another folder)
+	@mkdir -p "$(BIN_DIR)" && ln -sf "$(abspath $(BIN)/sessions)" "$(BIN_DIR)/sessions"
+	@"$(BIN_DIR)/sessions" --version
+	@case ":$$PATH:" in *:"$(BIN_DIR)":*) ;; *) echo "Add $(BIN_DIR) to PATH: it is not there yet." ;; esac
 
 test: $(VENV)/dev ## Run the tests
 	$(BIN)/python -m pytest --ignore=tests/browser

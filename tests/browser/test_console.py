@@ -11,7 +11,7 @@ import boto3
 import pytest
 from playwright.sync_api import Page, expect
 
-from ops.load import item_of
+from ops.items import item_of
 from tests.browser.conftest import NARROW, REFUSED, UNREACHABLE, WIDE, Open, Watched
 from tests.running import Running, local_api
 from tests.service import session

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from ops.load import item_of
+from ops.items import item_of
 from sessions.counting.transactions import PAUSE_MOST, TRIES, CountWriter, Limits
 from sessions.dynamodb import client
 from tests.conftest import Lines

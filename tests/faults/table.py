@@ -9,8 +9,8 @@ from typing import Final
 
 from tests.faults.proxy import Exchange, Fault, Reply, trickled
 
-READ_TIMEOUT: Final = 0.4
-TIME_LIMIT: Final = 1.5
+READ_TIMEOUT: Final = 0.5
+TIME_LIMIT: Final = 3.0
 """Seconds in these tests, where production waits for 3 and 15."""
 
 PASSES: Final = "passes"
@@ -153,14 +153,14 @@ def trickle(exchange: Exchange) -> None:
     """A byte now and then, each sooner than the read timeout."""
     reply = exchange.forward()
     reply = reply.with_headers(content_length=str(len(reply.body)))
-    trickled(exchange, reply.head + reply.body, every=READ_TIMEOUT / 4, until=TIME_LIMIT * 4)
+    trickled(exchange, reply.head + reply.body, every=READ_TIMEOUT / 4, until=TIME_LIMIT * 2)
     exchange.close()
 
 
 def trickle_of_blanks(exchange: Exchange) -> None:
     """A body of blanks that never ends."""
     exchange.client.sendall(Reply(200, {"content-type": "application/x-amz-json-1.0"}, b"").head)
-    trickled(exchange, b" " * 1000, every=READ_TIMEOUT / 4, until=TIME_LIMIT * 4)
+    trickled(exchange, b" " * 1000, every=READ_TIMEOUT / 4, until=TIME_LIMIT * 2)
     exchange.close()
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ops.load import item_of
+from ops.items import item_of
 from tests.conftest import Lines
 from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, session
 

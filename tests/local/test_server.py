@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from ops.load import item_of
+from ops.items import item_of
 from ops.local import sample, server
 from ops.local.settings import CannotStart, Settings
 from sessions.contract import read_session

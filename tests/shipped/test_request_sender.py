@@ -29,6 +29,8 @@ from sessions.request_sender import RequestSender
 BODY = b'{"a": 1}'
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nx-amzn-RequestId: A1\r\n\r\n{}"
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1;a=b\r\n}\r\n0\r\nx: y\r\n\r\n"
+
 
 class Server:
     """Sends prepared bytes for each request, one connection after the other, and keeps what it was sent."""
@@ -131,6 +133,13 @@ def test_the_response_is_what_botocore_parses(serve: Serve, sender: RequestSende
     assert (response.status_code, response.content, response.headers["X-Amzn-RequestId"]) == (200, b"{}", "A1")
 
 
+def test_a_body_in_chunks_is_joined(serve: Serve, sender: RequestSender) -> None:
+    server = serve(CHUNKED, OK)
+    for _ in range(2):
+        assert send(sender, f"http://127.0.0.1:{server.port}/").content == b"{}"
+    assert server.connections == 1
+
+
 def test_a_connection_is_used_again(serve: Serve, sender: RequestSender) -> None:
     server = serve(OK, OK, OK)
     for _ in range(3):
@@ -182,6 +191,8 @@ def test_two_requests_at_the_same_time_have_a_connection_each(sender: RequestSen
         OK.replace(b"Content-Length: 2", b"Content-Length: two"),
         OK.replace(b"Content-Length: 2\r\n", b""),
         OK.replace(b"Content-Length", b"Transfer-Encoding: chunked\r\nContent-Length"),
+        CHUNKED[:-5],
+        CHUNKED.replace(b"1\r\n{", b"-1\r\n{"),
         OK.replace(b"HTTP/1.1", b"HTTP/2"),
         b"SSH-2.0-OpenSSH\r\n",
         b"\r\n",

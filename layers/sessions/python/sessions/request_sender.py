@@ -1,9 +1,9 @@
 """Sends botocore's requests over connections of its own, at botocore's event `before-send`.
 
 botocore's way to the network, through urllib3 and Python's HTTP client, takes half of the CPU of a call, for what
-DynamoDB never needs: redirects, streams, chunks, headers that are repeated. What it does need fits on this page: a
-request with a body, and a response with one of known length. TLS is Python's, with its own checks of certificate and
-host name; faults are those that botocore raises and tries again.
+DynamoDB never needs: redirects, streams, headers that are repeated. What it does need fits on this page: a request with
+a body, and a response with one. TLS is Python's, with its own checks of certificate and host name; faults are those
+that botocore raises and tries again.
 """
 
 from __future__ import annotations
@@ -173,13 +173,29 @@ class _Connection:
             headers[name.lower()] = value.strip()
             if len(headers) > HEADERS_MAX:
                 raise ValueError("too many headers")
-        if "content-length" not in headers or "transfer-encoding" in headers:
+        if headers.get("transfer-encoding", "").lower() == "chunked":
+            body = self._chunks()
+        elif "content-length" in headers:
+            body = self._bytes(int(headers["content-length"]))
+        else:
             raise ValueError("a body without a length")
-        length = int(headers["content-length"])
-        body = self._reader.read(length)
-        if len(body) != length:
-            raise ValueError(f"{len(body)} of {length} bytes")
         return _Response(int(status), headers, body)
+
+    def _chunks(self) -> bytes:
+        """A body in pieces, as some engines send it; DynamoDB does not."""
+        chunks = []
+        while size := int(self._line().partition(";")[0], 16):
+            chunks.append(self._bytes(size))
+            self._line()
+        while self._line():
+            pass  # trailers
+        return b"".join(chunks)
+
+    def _bytes(self, length: int) -> bytes:
+        read = self._reader.read(max(0, length))
+        if len(read) != length:
+            raise ValueError(f"{len(read)} of {length} bytes")
+        return read
 
     def close(self) -> None:
         self._reader.close()

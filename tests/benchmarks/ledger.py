@@ -1,0 +1,221 @@
+"""The ledger: for each thing that the product does otherwise than usual, the same product with the usual way put back.
+
+A deviation is measured by lines of Python that run before the handler is imported; the product itself has no switches.
+"""
+
+from pathlib import Path
+from typing import Final, NamedTuple
+
+IMPORTS_HANDLER: Final = "from app import handler\n"
+
+COLD_START: Final = "from sessions import cold_start\n"
+"""What the handler's module imports first as well."""
+
+IMPORTS_UNUSED: Final = (
+    COLD_START
+    + """
+import sys
+for name in cold_start.UNUSED:
+    if name.startswith({prefixes!r}):
+        del sys.modules[name]
+"""
+)
+
+
+class Deviation(NamedTuple):
+    """One thing that is done otherwise than usual."""
+
+    name: str
+    usual: str
+    """The usual way, in words."""
+    costs: str
+    """What the deviation costs whoever reads the code."""
+    program: str
+    """Puts the usual way back."""
+    data_path: str = ""
+    """Folders of the idiomatic contender that botocore looks for data in."""
+    needs_idiomatic: bool = False
+    """Whether packages of the idiomatic contender are on the path, after those of the product."""
+
+
+def imports(*prefixes: str) -> str:
+    """A program that lets modules be imported which otherwise are not."""
+    return IMPORTS_UNUSED.format(prefixes=prefixes)
+
+
+LEDGER: Final = (
+    Deviation(
+        "parser of DynamoDB's responses",
+        "botocore's parser for all services",
+        "40 lines, at botocore's `response_parser_factory`",
+        COLD_START
+        + """
+import sessions.response_parser
+from botocore.parsers import ResponseParserFactory
+sessions.response_parser.ItemParserFactory = ResponseParserFactory
+""",
+    ),
+    Deviation(
+        "connections of its own",
+        "urllib3, through botocore's session",
+        "180 lines, at botocore's event `before-send`",
+        COLD_START
+        + """
+from sessions import dynamodb
+dynamodb.RequestSender = lambda **_: lambda **_: None
+""",
+    ),
+    Deviation(
+        "unused modules of boto3 and botocore not imported",
+        "they are: transfers to S3, resources, docstrings",
+        "4 names in `cold_start.py`",
+        imports("s3transfer", "boto3", "botocore"),
+    ),
+    Deviation(
+        "`importlib.metadata` not imported",
+        "it is: by urllib3 and by pydantic's search for plugins",
+        "2 names in `cold_start.py`",
+        imports("urllib3", "pydantic"),
+    ),
+    Deviation(
+        "resolvers of other services not imported",
+        "they are: AppSync, Bedrock, VPC Lattice",
+        "7 names in `cold_start.py`",
+        imports("aws_lambda_powertools.event_handler"),
+    ),
+    Deviation(
+        "events of other services not imported",
+        "they are: 27 modules",
+        "27 names in `cold_start.py`",
+        imports("aws_lambda_powertools.utilities"),
+    ),
+    Deviation(
+        "collector held still while importing, imports exempt",
+        "Python's defaults",
+        "4 lines in `cold_start.py`",
+        """
+import gc
+gc.disable = gc.freeze = lambda: None
+""",
+    ),
+    Deviation(
+        "no handlers of botocore for other services",
+        "all 130 are registered",
+        "3 lines in `dynamodb.py`",
+        COLD_START
+        + """
+import botocore.session
+usual = botocore.session.Session.__init__
+def make(self, *arguments, **named):
+    usual(self, *arguments, **named | {"include_builtin_handlers": True})
+botocore.session.Session.__init__ = make
+""",
+    ),
+    Deviation(
+        "user agent of its own",
+        "botocore composes one for every request",
+        "1 line",
+        COLD_START
+        + """
+from sessions import dynamodb
+usual = dynamodb.Config
+dynamodb.Config = lambda **named: usual(**{name: named[name] for name in named if name != "user_agent"})
+""",
+    ),
+    Deviation(
+        "parameters checked by DynamoDB alone",
+        "by botocore as well",
+        "1 line",
+        COLD_START
+        + """
+from sessions import dynamodb
+usual = dynamodb.Config
+dynamodb.Config = lambda **named: usual(**named | {"parameter_validation": True})
+""",
+    ),
+    Deviation(
+        "JSON by pydantic-core",
+        "by Python's `json`",
+        "none: the same calls",
+        COLD_START
+        + """
+import json
+import sessions.response_parser
+sessions.response_parser.from_json = json.loads
+import sessions.responses
+def dump(value, **_):
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+sessions.responses.to_json = dump
+""",
+    ),
+    Deviation(
+        "one client",
+        "`boto3.resource` and its deserializer",
+        "60 lines in `items.py`",
+        imports("boto3")
+        + """
+import boto3
+from boto3.dynamodb.types import TypeDeserializer
+from decimal import Decimal
+resource = boto3.resource("dynamodb")
+deserialize = TypeDeserializer().deserialize
+def native(value):
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, list):
+        return [native(inner) for inner in value]
+    if isinstance(value, dict):
+        return {name: native(inner) for name, inner in value.items()}
+    return value
+import sessions.items
+sessions.items.from_item = lambda item: {name: native(deserialize(value)) for name, value in item.items()}
+""",
+        data_path="boto3/data",
+    ),
+    Deviation(
+        "traces by the template alone",
+        "the X-Ray SDK, by Powertools' Tracer",
+        "none; no segments of our own in a trace",
+        COLD_START
+        + """
+from aws_lambda_powertools import Tracer
+tracer = Tracer(service="list_sessions")
+import app
+app.handler = tracer.capture_lambda_handler(app.handler, capture_response=False)
+""",
+        needs_idiomatic=True,
+    ),
+    Deviation(
+        "no validation by the resolver",
+        "`enable_validation=True`",
+        "30 lines in `contract.py`",
+        COLD_START
+        + """
+import aws_lambda_powertools.event_handler as event_handler
+usual = event_handler.APIGatewayRestResolver
+class Validating(usual):
+    def __init__(self, **named):
+        super().__init__(enable_validation=True, **named)
+event_handler.APIGatewayRestResolver = Validating
+""",
+    ),
+    Deviation(
+        "one service's data",
+        "botocore's data as it comes",
+        "130 lines in `layers/trim.py`",
+        "",
+        data_path="botocore/data",
+    ),
+)
+
+
+def module_name(deviation: Deviation) -> str:
+    """The module whose handler is the product's with the usual way put back."""
+    return f"usual_{LEDGER.index(deviation)}"
+
+
+def write_modules(folder: Path) -> None:
+    """Writes these modules, which stand before the product's folders on the path."""
+    folder.mkdir()
+    for each in LEDGER:
+        (folder / f"{module_name(each)}.py").write_text(each.program + IMPORTS_HANDLER, encoding="utf-8")
