@@ -60,12 +60,18 @@ ENTRIES: Final = [
 ]
 
 
+def containers() -> dict[str, Any]:
+    """The functions, loaded before a client of theirs could learn of an engine that other tests do not have."""
+    return {name: container(name) for name in ("list_sessions", "authorize", "count_sessions")}
+
+
 class World:
     """One client for each function, as a container has it; every request goes through the proxy."""
 
     def __init__(self, upstream: int, monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in ENVIRONMENT.items():
             monkeypatch.setenv(name, value)
+        self.functions = containers()
         self.direct = _client(f"http://127.0.0.1:{upstream}")
         self.proxy = Proxy(upstream)
         for table in TEMPLATE.tables:
@@ -74,7 +80,6 @@ class World:
         # botocore waits for up to a second before its second try; nothing here depends on how long.
         monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.01)
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", self.proxy.url)
-        self.functions = {name: container(name) for name in ("list_sessions", "authorize", "count_sessions")}
         # One read of entries is looked up, and both walks of a page across two days are made at the same time.
         time_limit, limits = TimeLimit(TIME_LIMIT), Limits(near=1)
         self.clients = {name: dynamodb.client() for name in self.functions}

@@ -6,11 +6,21 @@ from collections.abc import Callable
 import pytest
 
 from tests.faults.conftest import world
+from tests.faults.world import ENVIRONMENT, containers
 from tests.service import ROOT
 
 __all__ = ["world"]
 
 _figures: list[tuple[str, str]] = []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loaded() -> None:
+    """See `containers`."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name, value in ENVIRONMENT.items():
+            monkeypatch.setenv(name, value)
+        containers()
 
 
 @pytest.fixture
