@@ -4,11 +4,14 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
+# Where `make install` puts the command.
+BIN_DIR ?= $(HOME)/.local/bin
+
 SAM_VERSION := 1.170.0
 SAM_PORT ?= 3000
 SAM ?= $(firstword $(shell command -v sam 2>/dev/null) .venv-sam/bin/sam)
 
-.PHONY: help run test test-browser check format openapi build sam-local sbom audit bench lock clean
+.PHONY: help run install test test-browser check format openapi build sam-local sbom audit bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the words
@@ -18,6 +21,11 @@ help: ## List the words
 
 run: $(VENV)/run ## Serve the API on this machine, without AWS, until Ctrl-C
 	@exec $(BIN)/python -m ops.local
+
+install: $(VENV)/run ## Put the command `sessions` into ~/.local/bin (BIN_DIR chooses another folder)
+	@mkdir -p "$(BIN_DIR)" && ln -sf "$(abspath $(BIN)/sessions)" "$(BIN_DIR)/sessions"
+	@"$(BIN_DIR)/sessions" --version
+	@case ":$$PATH:" in *:"$(BIN_DIR)":*) ;; *) echo "Add $(BIN_DIR) to PATH: it is not there yet." ;; esac
 
 test: $(VENV)/dev ## Run the tests
 	$(BIN)/python -m pytest --ignore=tests/browser
@@ -79,7 +87,7 @@ lock: $(VENV)/dev ## Lock the newest versions that fit
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
 	  -c requirements.txt --extra ops --extra dev pyproject.toml -o requirements-dev.txt
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
-	  -c requirements-dev.txt --extra browser pyproject.toml -o requirements-browser.txt
+	  -c requirements-dev.txt tests/browser/requirements.in -o tests/browser/requirements.txt
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.13 \
 	  -c requirements.txt tests/benchmarks/requirements.in -o tests/benchmarks/requirements.txt
 
@@ -107,6 +115,6 @@ $(VENV)/dev: $(VENV)/run requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
-$(VENV)/browser: $(VENV)/dev requirements-browser.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-browser.txt
+$(VENV)/browser: $(VENV)/dev tests/browser/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/browser/requirements.txt
 	@touch $@

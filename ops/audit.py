@@ -1,24 +1,24 @@
 """Compares sessions, markers and bins, and tells what is wrong from what is only not counted yet.
 
 Two things are compared. **Markers with sessions**: a session without its marker, a marker without its session, or one
-with other keys is what the stream has not delivered yet; only when the stream delivers nothing any more is it lost.
+with other keys is what the stream has not delivered yet; only when the stream delivers nothing any more is it wrong.
 **Bins with markers**: they change in the same transaction, so however far the stream is behind, each bin is the number
 of markers that say so, and any other number is wrong.
 
 Nothing can be read at one moment. So every difference is looked at again, and a bin is called wrong when it is off by
-the same number both times.
+the same number both times, and nothing is counted in it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from ops.dynamodb import approximate_count, scan
 from ops.progress import OnProgress, silent
-from ops.tables import Tables
+from ops.tables import Bin, Tables
 from sessions.counting.transitions import Marker
 from sessions.histograms import DAY, MONTH, TEN_MINUTES, places
 from sessions.schema import BUCKET, MARKER_BUCKET, SCOPE, Item, marked_keys, marked_session
@@ -30,24 +30,18 @@ LOOK_EVERY: Final = 2.0
 """Seconds between two looks while the stream is waited for."""
 
 PATIENCE: Final = 60.0
-"""Seconds in which nothing is counted, after which what is missing is taken for lost."""
+"""Seconds in which nothing is counted, after which the stream is not waited for any longer."""
 
 SHOWN: Final = 50
 """Differences that a report lists unless it is asked for all."""
 
 LEVELS: Final = {level.letter: level for level in (MONTH, DAY, TEN_MINUTES)}
 
+NOT_COUNTED: Final = "not counted"
+
 EARLIER_LETTERS: Final = ("M", "H", "N")
 EARLIER_NUMBER: Final = "count"
 """An earlier version kept one number in each row, for months, hours and minutes."""
-
-
-class Bin(NamedTuple):
-    """A bin of a count row."""
-
-    scope: str
-    bucket: str
-    name: str
 
 
 @dataclass
@@ -63,7 +57,7 @@ class AuditReport:
     """Bins that were off by another number each time: they are being counted."""
     uncounted: dict[str, str] = field(default_factory=dict)
     """Sessions whose marker is not what it will be, and how."""
-    is_lost: bool = False
+    is_stalled: bool = False
     """Whether `uncounted` will stay so: nothing was counted while the stream was waited for."""
     earlier_rows: int = 0
     """Rows of an earlier version."""
@@ -73,7 +67,7 @@ class AuditReport:
     @property
     def is_wrong(self) -> bool:
         """Whether anything is there that will not right itself."""
-        return bool(self.wrong_bins or self.unknown or self.earlier_rows or (self.is_lost and self.uncounted))
+        return bool(self.wrong_bins or self.unknown or self.earlier_rows or (self.is_stalled and self.uncounted))
 
     @property
     def is_clean(self) -> bool:
@@ -88,7 +82,7 @@ class AuditReport:
                 for each, off in self.wrong_bins.items()
             ),
             *self.unknown,
-            *(f"{session_id}: {how}" for session_id, how in self.uncounted.items() if self.is_lost),
+            *(f"{session_id}: {how}" for session_id, how in self.uncounted.items() if self.is_stalled),
         ]
 
     def verdicts(self) -> Iterator[str]:
@@ -100,10 +94,10 @@ class AuditReport:
                 f"Rows of an earlier version: {self.earlier_rows:,}; "
                 "`sessions counts rebuild --empty-first` removes them (docs/operations.md)."
             )
-        if self.uncounted and self.is_lost:
+        if self.uncounted and self.is_stalled:
             yield (
-                f"Lost: {len(self.uncounted):,}, none of which was counted in {PATIENCE:.0f} seconds; see `sessions "
-                "status`. `sessions counts rebuild` counts them."
+                f"Not counted, and none of them was for {PATIENCE:.0f} seconds: {len(self.uncounted):,}; `sessions "
+                "status` shows whether the stream delivers. `sessions counts rebuild` counts them."
             )
         elif self.uncounted:
             yield f"Not counted yet: {len(self.uncounted):,}; --wait waits for the stream."
@@ -111,12 +105,7 @@ class AuditReport:
             yield f"Bins that were being counted: {len(self.changing_bins):,}; try again when there is less traffic."
 
 
-def audit(
-    tables: Tables,
-    *,
-    wait: bool = False,
-    progress: OnProgress = silent,
-) -> AuditReport:
+def audit(tables: Tables, *, wait: bool = False, progress: OnProgress = silent) -> AuditReport:
     """Compares every session, marker and bin; changes nothing.
 
     Keeps the keys of all sessions, and the bins that do not agree yet, in memory: about a gigabyte for a million.
@@ -128,42 +117,54 @@ def audit(
         Throttled: DynamoDB kept throttling.
     """
     look = _Look(tables, progress)
-    report, off = look.report, look.off
-    if report.uncounted or off:
+    report = look.report
+    if report.uncounted or look.off:
         tables.sleep(PAUSE)
-    report.uncounted = _still_uncounted(tables, report.uncounted)
+    _look_again(tables, report)
     if wait:
         _wait_for_stream(tables, report, progress)
-    if off:
-        now = _Look(tables, progress).off
-        for each in sorted(off.keys() & now.keys()):
-            if off[each] == now[each]:
-                report.wrong_bins[each] = off[each]
-            else:
-                report.changing_bins.add(each)
+    if look.off:
+        again = _Look(tables, progress, watched=look.off.keys())
+        suspects = {each for each, off in look.off.items() if again.off.get(each) == off}
+        report.changing_bins = look.off.keys() & again.off.keys() - suspects
+        _tell_wrong_from_changing(tables, report, again, suspects)
     return report
+
+
+def _tell_wrong_from_changing(tables: Tables, report: AuditReport, again: _Look, suspects: set[Bin]) -> None:
+    """A bin that was off by the same number twice may yet be one that is counted all the time."""
+    if not suspects:
+        return
+    tables.sleep(PAUSE)
+    now = tables.bins_now({(each.scope, each.bucket) for each in suspects})
+    for each in sorted(suspects):
+        if now.get(each, 0) == again.stored.get(each, 0):
+            report.wrong_bins[each] = again.off[each]
+        else:
+            report.changing_bins.add(each)
 
 
 def _wait_for_stream(tables: Tables, report: AuditReport, progress: OnProgress) -> None:
     total, waited = len(report.uncounted), 0.0
     while report.uncounted:
-        progress("waiting for the stream", total - len(report.uncounted), total)
+        before = len(report.uncounted)
+        progress("waiting for the stream", total - before, total)
         tables.sleep(LOOK_EVERY)
-        left = _still_uncounted(tables, report.uncounted)
-        waited = 0.0 if len(left) < len(report.uncounted) else waited + LOOK_EVERY
-        report.uncounted = left
+        _look_again(tables, report)
+        waited = 0.0 if len(report.uncounted) < before else waited + LOOK_EVERY
         if waited >= PATIENCE:
-            report.is_lost = True
+            report.is_stalled = True
             return
 
 
-def _still_uncounted(tables: Tables, uncounted: Mapping[str, str]) -> dict[str, str]:
-    """Those sessions whose marker is still not what it will be."""
-    ids = list(uncounted)
-    markers = tables.markers_now(ids)
-    sessions = tables.sessions_now(ids)
+def _look_again(tables: Tables, report: AuditReport) -> None:
+    """Leaves only those sessions whose marker is still not what it will be."""
+    ids = list(report.uncounted)
+    markers, sessions = tables.markers_now(ids), tables.sessions_now(ids)
+    report.markers += sum(marker is not None for marker in markers.values())
+    report.markers -= sum(how != NOT_COUNTED for how in report.uncounted.values())
     found = ((each, _difference(markers[each], sessions[each])) for each in ids)
-    return {session_id: how for session_id, how in found if how is not None}
+    report.uncounted = {session_id: how for session_id, how in found if how is not None}
 
 
 def _difference(marker: Marker, session: Marker) -> str | None:
@@ -172,13 +173,19 @@ def _difference(marker: Marker, session: Marker) -> str | None:
         return None
     if session is None:
         return "counted, and not in the table"
-    return "not counted" if marker is None else "counted under other keys"
+    return NOT_COUNTED if marker is None else "counted under other keys"
 
 
 class _Look:
     """One look at both tables."""
 
-    def __init__(self, tables: Tables, progress: OnProgress) -> None:
+    def __init__(self, tables: Tables, progress: OnProgress, watched: Collection[Bin] = ()) -> None:
+        """
+        Args:
+            watched: bins whose numbers are remembered.
+        """
+        self._watched = watched
+        self.stored: dict[Bin, int] = {}
         self.report = AuditReport()
         self.off: Counter[Bin] = Counter()
         """How many sessions each bin counts too many; none of them is 0."""
@@ -196,7 +203,7 @@ class _Look:
                     self._compare_row(row)
             done += len(page)
             progress("comparing counts", done, total)
-        self.report.uncounted |= dict.fromkeys(sessions, "not counted")
+        self.report.uncounted |= dict.fromkeys(sessions, NOT_COUNTED)
 
     def _compare_marker(self, row: Item, sessions: dict[str, Marker]) -> None:
         """Strikes the marker's session off the list, and says how they differ, if they do."""
@@ -225,6 +232,8 @@ class _Look:
             else:
                 self.report.bins += 1
                 self._add(Bin(scope, bucket, name), int(value))
+                if Bin(scope, bucket, name) in self._watched:
+                    self.stored[Bin(scope, bucket, name)] = int(value)
 
     def _add(self, which: Bin, number: int) -> None:
         self.off[which] += number

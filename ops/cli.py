@@ -31,6 +31,10 @@ NOT_YET: Final = 3
 """Exit status of an audit that found something wrong, and of one that found only what is not counted yet."""
 
 
+INTERRUPTED: Final = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
 class NameOption(NamedTuple):
     """The option that names a table or queue."""
 
@@ -41,7 +45,8 @@ class NameOption(NamedTuple):
     @property
     def option(self) -> Decorator:
         """The same for click."""
-        return click.option(self.flag, metavar="NAME", envvar=self.variable, show_envvar=True, help=self.help)
+        metavar = "URL" if self.flag.endswith("url") else "NAME"
+        return click.option(self.flag, metavar=metavar, envvar=self.variable, show_envvar=True, help=self.help)
 
 
 NAMES: Final = {
@@ -60,6 +65,9 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except CommandError as error:
             raise click.ClickException(str(error)) from None
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -190,7 +198,7 @@ def load(target: Target, file: str, rejects: Path | None) -> None:
             )
         except BaseException:
             if report.loaded:
-                progress.say(f"Interrupted: at least {report.loaded:,} were loaded. Loading them again does no harm.")
+                progress.say(f"At least {report.loaded:,} were loaded; loading them again does no harm.")
             raise
     seconds = time.monotonic() - started
     click.echo(
@@ -354,9 +362,9 @@ def create(target: Target, organization: str, name: str, expires: str | None) ->
       KEY=$(sessions keys create --organization org_00000000000000000000000000000001 --expires 90d \\
             --endpoint-url http://127.0.0.1:8001)
     """
-    expires_at = None if expires is None else keys.moment(expires)
+    expires_at = None if expires is None else keys.parse_expiry(expires)
     key, issued = keys.issue(target.dynamodb, target.api_keys_table, organization, name, expires_at)
-    until = f"expires at {keys.as_text(expires_at)}" if expires_at else "never expires"
+    until = f"expires at {keys.utc_text(expires_at)}" if expires_at else "never expires"
     click.echo(
         f"Key of {issued.organization_id}, fingerprint {issued.fingerprint}, {until}. It cannot be shown again:",
         err=True,
@@ -376,7 +384,7 @@ def list_keys(target: Target, as_json: bool) -> None:
     Example:
       sessions keys list --endpoint-url http://127.0.0.1:8001
     """
-    found = keys.listed(target.dynamodb, target.api_keys_table)
+    found = keys.list_keys(target.dynamodb, target.api_keys_table)
     if as_json:
         click.echo(json.dumps([key.as_json for key in found], indent=2, ensure_ascii=False))
         return
@@ -385,7 +393,7 @@ def list_keys(target: Target, as_json: bool) -> None:
     for title in ("state", "organization", "name", "created", "expires"):
         shown.add_column(title, overflow="fold")
     for key in found:
-        expires = "never" if key.expires_at is None else keys.as_text(key.expires_at)
+        expires = "never" if key.expires_at is None else keys.utc_text(key.expires_at)
         shown.add_row(key.fingerprint, key.state, key.organization_id, key.name, key.created_at[:19] + "Z", expires)
     _print(shown)
 
@@ -457,9 +465,8 @@ def save(target: Target, file: Path) -> None:
     from ops import rollback
 
     snapshot = rollback.save(target.client("cloudformation"), target.required_stack)
-    if snapshot is None:
-        raise CommandError(f"The stack {target.stack} does not exist.")
-    file.write_text(json.dumps(snapshot._asdict()), encoding="utf-8")
+    file.write_text(json.dumps(snapshot and snapshot._asdict()), encoding="utf-8")
+    click.echo(f"Saved {target.stack} to {file}." if snapshot else f"{target.stack} does not exist yet.")
 
 
 @rollback_commands.command()
@@ -475,13 +482,14 @@ def restore(target: Target, file: Path) -> None:
     from ops import rollback
 
     try:
-        snapshot = rollback.Snapshot(**json.loads(file.read_text(encoding="utf-8")))
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        snapshot = kept and rollback.Snapshot(**kept)
     except (TypeError, ValueError):
         raise CommandError(f"{file} is not what `sessions rollback save` writes.") from None
-    try:
-        done = rollback.restore(target.client("cloudformation"), target.client("s3"), target.required_stack, snapshot)
-    except rollback.RollbackFailed as error:
-        raise CommandError(str(error)) from None
+    if snapshot is None:
+        raise CommandError(f"{target.required_stack} did not exist before; there is nothing to take it back to.")
+    click.echo(f"Taking {target.required_stack} back ...")
+    done = rollback.restore(target.client("cloudformation"), target.client("s3"), target.required_stack, snapshot)
     click.echo(f"{target.stack} is what it was before." if done else f"{target.stack} has not changed.")
 
 

@@ -169,7 +169,7 @@ def approximate_count(dynamodb: DynamoDBClient, table: str) -> int:
 class RateLimiter:
     """Lets work begin at a limited rate, from any thread."""
 
-    def __init__(self, rate: float, sleep: Sleep = time.sleep) -> None:
+    def __init__(self, rate: float, sleep: Callable[[float], object] = time.sleep) -> None:
         """
         Args:
             rate: pieces of work a second.

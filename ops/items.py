@@ -67,7 +67,7 @@ class ExactFloat(float):
 # --------------------------------------------------------------------------------------- JSON to items
 
 
-def parsed(text: bytes) -> Any:
+def parse_line(text: bytes) -> Any:
     """The JSON of a line, exact: no number that JSON does not have, and no key that would hide another.
 
     Raises:

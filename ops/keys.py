@@ -65,12 +65,12 @@ class IssuedKey(NamedTuple):
             "organization_id": self.organization_id,
             "name": self.name,
             "created_at": self.created_at,
-            "expires_at": None if self.expires_at is None else as_text(self.expires_at),
+            "expires_at": None if self.expires_at is None else utc_text(self.expires_at),
             "state": self.state,
         }
 
 
-def moment(text: str, now: float | None = None) -> int:
+def parse_expiry(text: str, now: float | None = None) -> int:
     """When a key expires, in seconds since 1970: `90d`, `12h`, `30m` from now, a date (its first moment in UTC), or
     an RFC 3339 date-time.
 
@@ -99,7 +99,7 @@ def demo_key(organization_id: str) -> str:
     return DEMO_PREFIX + organization_id.removeprefix("org_")
 
 
-def as_text(seconds: int) -> str:
+def utc_text(seconds: int) -> str:
     """A moment for people and programs, in UTC."""
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -136,7 +136,7 @@ def issue(
     return key, issued
 
 
-def listed(dynamodb: DynamoDBClient, table: str) -> list[IssuedKey]:
+def list_keys(dynamodb: DynamoDBClient, table: str) -> list[IssuedKey]:
     """Every key, by organization and then in the order in which they were issued."""
     found = [_issued(item) for page in scan(dynamodb, table) for item in page]
     return sorted(found, key=lambda key: (key.organization_id, key.created_at, key.key_hash))
@@ -150,7 +150,7 @@ def revoke(dynamodb: DynamoDBClient, table: str, fingerprint: str) -> IssuedKey:
     """
     if re.fullmatch(r"[0-9a-f]{4,64}", fingerprint) is None:
         raise InvalidRequest(f"{fingerprint!r} is not a fingerprint; `sessions keys list` shows them.")
-    found = [key for key in listed(dynamodb, table) if key.key_hash.startswith(fingerprint)]
+    found = [key for key in list_keys(dynamodb, table) if key.key_hash.startswith(fingerprint)]
     if not found:
         raise InvalidRequest(f"No key has the fingerprint {fingerprint}; `sessions keys list` shows them.")
     if len(found) > 1:

@@ -22,16 +22,14 @@ from botocore.exceptions import ClientError
 
 from ops.dynamodb import BATCH_WRITES, Throttled, read_batch, write_batch
 from ops.errors import CommandError
-from ops.items import LINE_BYTES, Refused, item_of, parsed
+from ops.items import LINE_BYTES, Refused, item_of, parse_line
 from ops.progress import OnProgress, silent
-from ops.sources import STDIN, Line, read_lines
+from ops.sources import STDIN, Line
 from ops.tables import INDEX_KEYS
 from sessions.schema import ID, Item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-__all__ = ["Line", "LoadReport", "Rejected", "Rejects", "item_of", "load", "read_lines"]
 
 WORKERS: Final = 8
 """Batches on their way at the same time."""
@@ -125,7 +123,7 @@ def _batches(lines: Iterable[Line], report: LoadReport, reject: Callable[[Reject
     places: dict[str, str] = {}
     for line in lines:
         try:
-            entry = Entry(line, item_of(parsed(line.text)))
+            entry = Entry(line, item_of(parse_line(line.text)))
             if entry.id in places:
                 raise Refused(f"id: {entry.id} is already in {places[entry.id]}")
         except Refused as refusal:

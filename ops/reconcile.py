@@ -122,19 +122,19 @@ def rebuild(
     """
     if empty_first:
         empty(tables, progress)
-    reconciler, limiter = Reconciler(tables), RateLimiter(rate, tables.sleep)
+    lock, stopped = threading.Lock(), threading.Event()
+    reconciler, limiter = Reconciler(tables), RateLimiter(rate, stopped.wait)
     organizations, known = _by_organization(tables, progress)
     report = ReconcileReport(sessions=len(known))
-    lock, stopped = threading.Lock(), threading.Event()
     done = 0
 
     def work(sessions: list[tuple[str, Marker]]) -> None:
         nonlocal report, done
         observed = dict(sessions)
         for chunk in chunks(list(observed)):
+            limiter.wait(len(chunk))
             if stopped.is_set():
                 return
-            limiter.wait(len(chunk))
             reconciled = reconciler.apply({each: observed[each] for each in chunk})
             with lock:
                 report += reconciled
@@ -146,9 +146,10 @@ def rebuild(
         try:
             for each in as_completed(pending):
                 each.result()
-        finally:
+        except BaseException:
             stopped.set()
             pool.shutdown(cancel_futures=True)
+            raise
 
     for session_ids in _marked_sessions(tables, progress):
         for chunk in chunks([each for each in session_ids if each not in known]):

@@ -6,17 +6,14 @@ after it would fail ('The Lambda function alias version does not match the curre
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import re
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import boto3
-from botocore.exceptions import BotoCoreError, ClientError, WaiterError
+from botocore.exceptions import ClientError, WaiterError
+
+from ops.errors import CommandError
 
 CAPABILITIES: Final = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
 """What an update must agree to: roles, and the transform of SAM."""
@@ -31,7 +28,7 @@ POLLS_MOST: Final = 180
 ARTIFACT: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]+)/")
 
 
-class RollbackFailed(Exception):
+class RollbackFailed(CommandError):
     """The stack could not be taken back; the message says why."""
 
 
@@ -122,31 +119,3 @@ def reason(cloudformation: Any, stack: str) -> str:
         if status.endswith("_FAILED"):
             wrong = f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', status)}"
     return wrong
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """`save` before a release, `restore` after one that fails."""
-    parser = argparse.ArgumentParser(prog="python -m ops.rollback", description=main.__doc__)
-    parser.add_argument("action", choices=("save", "restore"))
-    parser.add_argument("--stack", required=True, help="name of the CloudFormation stack")
-    parser.add_argument("--file", required=True, type=Path, help="where what it was made of is kept")
-    given = parser.parse_args(arguments)
-    try:
-        cloudformation = boto3.client("cloudformation")
-        if given.action == "save":
-            saved = save(cloudformation, given.stack)
-            given.file.write_text(json.dumps(saved and saved._asdict()), encoding="utf-8")
-            print(f"Saved {given.stack} to {given.file}." if saved else f"{given.stack} does not exist yet.")
-            return
-        kept = json.loads(given.file.read_text(encoding="utf-8"))
-        if kept is None:
-            raise RollbackFailed(f"{given.stack} did not exist before; there is nothing to take it back to.")
-        print(f"Taking {given.stack} back ...", flush=True)
-        done = restore(cloudformation, boto3.client("s3"), given.stack, Snapshot(**kept))
-    except (RollbackFailed, ClientError, BotoCoreError, OSError) as error:
-        sys.exit(f"{given.stack} was not taken back: {error}" if given.action == "restore" else str(error))
-    print(f"{given.stack} is what it was before." if done else f"{given.stack} has not changed.")
-
-
-if __name__ == "__main__":
-    main()

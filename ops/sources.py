@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import stat
 import sys
 import zlib
 from collections.abc import Iterator
@@ -70,10 +69,10 @@ class Source:
 
     def total(self) -> int | None:
         """How many lines there are, where that can be known without unpacking them."""
-        if self._items is not None or len(self._files) != 1:
-            return self._items
+        if self._items is not None or len(self._files) != 1 or not self._files[0].is_file():
+            return self._items  # a pipe can be read only once
         with self._open(self._files[0]) as file:
-            if not stat.S_ISREG(self._files[0].stat().st_mode) or isinstance(_unpacked(file), gzip.GzipFile):
+            if isinstance(_unpacked(file), gzip.GzipFile):
                 return None
             return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 

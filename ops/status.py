@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ops.dynamodb import scan
 from ops.tables import INDEX_KEYS
-from ops.target import API_KEYS, COUNTS, SESSIONS, Target
+from ops.target import Target
 from sessions.schema import ID, index_keys
 
 SAMPLE: Final = 100
@@ -37,13 +37,13 @@ def status(target: Target) -> dict[str, Any]:
     found: dict[str, Any] = {
         "target": target.stack or target.description,
         "tables": {
-            SESSIONS: _table(target, target.sessions_table),
-            COUNTS: _table(target, target.counts_table),
+            "sessions": _table(target, target.sessions_table),
+            "counts": _table(target, target.counts_table),
         },
         "counted": _sample(target),
     }
     if target.stack:
-        found["tables"][API_KEYS] = _table(target, target.api_keys_table)
+        found["tables"]["api_keys"] = _table(target, target.api_keys_table)
         found |= {
             "stack": _stack(target),
             "stream": _stream(target),
@@ -66,7 +66,12 @@ def _table(target: Target, name: str) -> dict[str, Any]:
 
 def _sample(target: Target) -> dict[str, int]:
     """Of some sessions of the table, how many are counted: what can be said of an engine without metrics, too."""
-    pages = scan(target.dynamodb, target.sessions_table, (ID, *INDEX_KEYS), PaginationConfig={"MaxItems": SAMPLE})
+    pages = scan(
+        target.dynamodb,
+        target.sessions_table,
+        (ID, *INDEX_KEYS),
+        PaginationConfig={"MaxItems": SAMPLE, "PageSize": SAMPLE},
+    )
     sessions = {item[ID]["S"]: index_keys(item[ID]["S"], item) for page in pages for item in page}
     markers = target.tables.markers_now(list(sessions))
     return {
@@ -93,7 +98,7 @@ def _stream(target: Target) -> dict[str, Any]:
         MetricName="IteratorAge",
         Dimensions=[{"Name": "FunctionName", "Value": function}, {"Name": "Resource", "Value": f"{function}:{ALIAS}"}],
         StartTime=now - timedelta(minutes=METRIC_MINUTES),
-        EndTime=now,
+        EndTime=now + timedelta(minutes=1),
         Period=60,
         Statistics=["Maximum"],
     )
@@ -144,7 +149,7 @@ def problems(found: Mapping[str, Any]) -> list[str]:
         if each["status"] != "ACTIVE"
     ]
     if found["counted"]["counted"] < found["counted"]["sample"]:
-        said.append("Not all sessions are counted; `sessions counts audit --wait` tells lag from loss.")
+        said.append("Not all sessions are counted; `sessions counts audit --wait` tells lag from what is wrong.")
     if "stack" not in found:
         return said
     said += [f"The event source mapping is {state}." for state in found["stream"]["states"] if state != "Enabled"]

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from ops.dynamodb import Sleep, approximate_count, read_batch, scan
 from ops.progress import OnProgress
 from sessions.counting.transitions import Marker
 from sessions.dynamodb import BATCH_GET_KEYS
+from sessions.histograms import Row
 from sessions.schema import (
+    BUCKET,
     CREATED_AT_ID,
     ID,
     ORGANIZATION_AGENT,
     ORGANIZATION_ID,
+    SCOPE,
+    count_row_key,
     fits_marker,
     index_keys,
     marked_keys,
@@ -25,8 +29,18 @@ from sessions.schema import (
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+Thing = TypeVar("Thing")
+
 INDEX_KEYS: Final = (ORGANIZATION_ID, ORGANIZATION_AGENT, CREATED_AT_ID)
 """The attributes that say where a session is listed and counted."""
+
+
+class Bin(NamedTuple):
+    """A bin of a count row."""
+
+    scope: str
+    bucket: str
+    name: str
 
 
 class Tables(NamedTuple):
@@ -73,8 +87,22 @@ class Tables(NamedTuple):
                 found[marked_session(marker) or ""] = marked_keys(marker)
         return found
 
+    def bins_now(self, rows: Iterable[Row]) -> dict[Bin, int]:
+        """The bins of these rows, by a strongly consistent look at them.
 
-def chunks(session_ids: Sequence[str]) -> Iterable[Sequence[str]]:
+        Raises:
+            Throttled: DynamoDB kept throttling; any other fault is raised as it is.
+        """
+        found: dict[Bin, int] = {}
+        for chunk in chunks(list(rows)):
+            keys = [count_row_key(*row) for row in chunk]
+            for row in read_batch(self.dynamodb, self.counts, keys, sleep=self.sleep):
+                scope, bucket = row[SCOPE]["S"], row[BUCKET]["S"]
+                found |= {Bin(scope, bucket, name): int(value["N"]) for name, value in row.items() if "N" in value}
+        return found
+
+
+def chunks(things: Sequence[Thing]) -> Iterable[Sequence[Thing]]:
     """As many at a time as one request reads."""
-    for start in range(0, len(session_ids), BATCH_GET_KEYS):
-        yield session_ids[start : start + BATCH_GET_KEYS]
+    for start in range(0, len(things), BATCH_GET_KEYS):
+        yield things[start : start + BATCH_GET_KEYS]

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 import boto3
 import pytest
 
-from ops.load import item_of
+from ops.items import item_of
 from ops.local.template import Template
 from sessions import dynamodb
 from sessions.pages.page import Limits, Pages

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ops.keys import demo_key
 from sessions.api_keys import hash_key, parse_key
+from sessions.contract import utc_timestamp
+from sessions.schema import CREATED_AT, KEY_HASH, KEY_NAME, ORGANIZATION_ID
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -26,8 +28,8 @@ class DemoKeys:
     def on_record(self, record: dict[str, Any]) -> None:
         """Issues the key of the organization that a stream record is about, if it is new."""
         match record["dynamodb"].get("NewImage"):
-            case {"organization_id": {"S": str(organization_id)}}:
-                self.issue(organization_id)
+            case dict(item) if "S" in item.get(ORGANIZATION_ID, {}):
+                self.issue(item[ORGANIZATION_ID]["S"])
 
     def issue(self, organization_id: str) -> None:
         """Issues the key of an organization once; revoked, it stays so."""
@@ -43,10 +45,10 @@ class DemoKeys:
             )
             return
         item = {
-            "key_hash": {"S": hash_key(key)},
-            "organization_id": {"S": organization_id},
-            "name": {"S": "local"},
-            "created_at": {"S": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"},
+            KEY_HASH: {"S": hash_key(key)},
+            ORGANIZATION_ID: {"S": organization_id},
+            KEY_NAME: {"S": "local"},
+            CREATED_AT: {"S": utc_timestamp(datetime.now(UTC).isoformat())},
         }
         self._dynamodb.put_item(TableName=self._table, Item=item)
         self.issued[organization_id] = key

@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ops.local.http_server import QuietRequestHandler, url_of
 from ops.local.template import ACCOUNT, REGION, Table
 
-# moto's default lets any web page write to the tables of whoever looks at it. Read when moto is imported.
+# moto's default lets any web page that a person visits write to the tables. Read when moto is imported.
 os.environ.setdefault("MOTO_DISABLE_GLOBAL_CORS", "true")
 
 from moto.moto_server.werkzeug_app import create_backend_app
@@ -67,7 +67,7 @@ class EmbeddedDynamoDB:
 
 
 class ExternalDynamoDB:
-    """A DynamoDB-compatible engine that somebody else started."""
+    """A DynamoDB-compatible engine that already runs."""
 
     written = None
 

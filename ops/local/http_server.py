@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.serving import WSGIRequestHandler, make_server, select_address_family
@@ -83,7 +83,6 @@ class HttpServer:
         host, port = listener.getsockname()[:2]
         application = _Application(respond, refuse)
         server = make_server(host, port, application, threaded=True, request_handler=_Handler, fd=listener.fileno())
-        server.refuse = refuse  # type: ignore[attr-defined]
         listener.close()  # the server has a copy of its own
         threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
 
@@ -92,7 +91,7 @@ def bound_socket(host: str, port: int) -> socket.socket:
     """A socket that has taken a port, to which nobody can connect yet.
 
     Raises:
-        OSError: somebody else has it, or the host is no address of this machine.
+        OSError: the port is busy, or the host is not an address of this machine.
     """
     listener = socket.socket(select_address_family(host, port))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -141,7 +140,7 @@ class _Handler(QuietRequestHandler):
     def send_error(self, code: int, *_: Any) -> None:
         """Called for a request that is not HTTP; the base class would respond in HTML."""
         status = code if 400 <= code < 500 else 400
-        response = self.server.refuse("DEFAULT_4XX", status, [])  # type: ignore[attr-defined]
+        response = cast("_Application", self.server.app).refuse("DEFAULT_4XX", status, [])
         self.close_connection = True
         self.send_response(status)
         for name, value in [*response.headers, ("Content-Length", str(len(response.body))), ("Connection", "close")]:
@@ -163,7 +162,7 @@ class _Application:
 
     def __init__(self, respond: Respond, refuse: Refuse) -> None:
         self._respond = respond
-        self._refuse = refuse
+        self.refuse = refuse
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         response = self._response(environ)
@@ -177,13 +176,13 @@ class _Application:
     def _response(self, environ: dict[str, Any]) -> HttpResponse:
         headers = environ["sessions.headers"]
         if environ["sessions.malformed"]:
-            return self._refuse("DEFAULT_4XX", 400, headers)
+            return self.refuse("DEFAULT_4XX", 400, headers)
         try:
             body = _body(environ, headers)
         except RequestEntityTooLarge:
-            return self._refuse("REQUEST_TOO_LARGE", 413, headers)
+            return self.refuse("REQUEST_TOO_LARGE", 413, headers)
         except (ClientDisconnected, OSError, ValueError):
-            return self._refuse("DEFAULT_4XX", 400, headers)
+            return self.refuse("DEFAULT_4XX", 400, headers)
         return self._respond(
             HttpRequest(
                 method=environ["REQUEST_METHOD"],

@@ -1,4 +1,4 @@
-"""Runs inside a function's own process: loads the handler, then answers one event after another.
+"""Runs inside a function's own process: loads the handler, then takes one event after another.
 
 Standard input has one invocation a line, as JSON: {"event": ..., "request_id": ..., "seconds": ...}.
 Standard output is the function's log, except for lines that begin with RESPONSE.
@@ -76,7 +76,7 @@ def _read(invocations: queue.SimpleQueue[bytes]) -> None:
     with open(0, "rb", closefd=False) as stdin:  # not sys.stdin, which the interpreter locks when it ends
         for line in stdin:
             invocations.put(line)
-    os._exit(0)  # whatever the handler is doing: nobody waits for it any more
+    os._exit(0)  # whatever the handler is doing: nothing waits for it any more
 
 
 def _response(function: Handler, event: Any, context: LambdaContext) -> bytes:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 from ops.dynamodb import scan
-from ops.load import Line, Rejected, load, read_lines
+from ops.load import Rejected, load
 from ops.local import sample
 from ops.local.settings import CannotStart
 from ops.progress import OnProgress, Progress
 from ops.reconcile import rebuild
+from ops.sources import Line, Source, UnreadableSource
 from ops.tables import Tables
+from sessions.schema import ORGANIZATION_ID
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -34,66 +35,75 @@ REBUILD_RATE: Final = 1e6
 """Sessions a second: there is no live counting beside it that would have to be spared."""
 
 
-def open_data(path: str) -> BinaryIO:
-    """The file of sessions.
+class Data:
+    """The sessions to start with: a file, a folder of files, the sample, or none."""
 
-    Raises:
-        CannotStart: it cannot be read.
-    """
-    try:
-        return Path(path).open("rb")
-    except OSError as error:
-        raise CannotStart(f"DATA: {path}: {error.strerror}.") from None
+    def __init__(self, path: str | None) -> None:
+        """
+        Args:
+            path: what `sessions load` takes; '' for none, None for the sample.
 
+        Raises:
+            CannotStart: it cannot be read.
+        """
+        self._path = path
+        try:
+            self._source = Source(path) if path else None
+            self._total = self._source.total() if self._source else None
+        except UnreadableSource as error:
+            raise CannotStart(f"DATA: {error}") from None
 
-def load_and_count(client: DynamoDBClient, data: str | None, file: BinaryIO | None, poller: StreamPoller) -> None:
-    """Loads the file, or the sample when `data` is None, and waits until the stream has counted it."""
-    with Progress() as progress:
-        loaded = _load(client, data, file, progress)
-        waited = 0.0
-        while not poller.catch_up(LOOK_SECONDS):
-            progress("counting", min(poller.records_read, loaded), loaded)
-            waited += LOOK_SECONDS
-            if waited >= COUNTING_SECONDS:
-                print("Not everything is counted yet; totals will follow.", file=sys.stderr)
-                break
+    def load_and_count(self, client: DynamoDBClient, poller: StreamPoller) -> None:
+        """Loads it, and waits until the stream has counted it.
 
+        Raises:
+            CannotStart: it cannot be read.
+        """
+        with Progress() as progress:
+            loaded = self._load(client, progress)
+            waited = 0.0
+            while not poller.catch_up(LOOK_SECONDS):
+                progress("counting", min(poller.records_read, loaded), loaded)
+                waited += LOOK_SECONDS
+                if waited >= COUNTING_SECONDS:
+                    print("Not everything is counted yet; totals will follow.", file=sys.stderr)
+                    break
 
-def load_without_stream(client: DynamoDBClient, data: str | None, file: BinaryIO | None) -> None:
-    """Loads the file or the sample into an engine without streams, and counts it by a rebuild."""
-    with Progress() as progress:
-        _load(client, data, file, progress)
-        rebuild(Tables(client, SESSIONS, COUNTS), rate=REBUILD_RATE)
+    def load_without_stream(self, client: DynamoDBClient) -> None:
+        """Loads it into an engine without streams, and counts it by a rebuild.
+
+        Raises:
+            CannotStart: it cannot be read.
+        """
+        with Progress() as progress:
+            self._load(client, progress)
+            rebuild(Tables(client, SESSIONS, COUNTS), rate=REBUILD_RATE, progress=progress)
+
+    def _load(self, client: DynamoDBClient, progress: OnProgress) -> int:
+        """Loads; returns how many sessions were."""
+        lines: Iterable[Line]
+        total = self._total
+        if self._source is not None:
+            lines = self._source.lines()
+        elif self._path is None:
+            lines = [Line(number, json.dumps(each).encode()) for number, each in enumerate(sample.sessions(), 1)]
+            total = len(lines)
+        else:
+            return 0
+
+        def reject(rejected: Rejected) -> None:
+            print(f"{self._path}, {rejected.line.place}: not loaded: {rejected.reason}", file=sys.stderr, flush=True)
+
+        try:
+            report = load(client, SESSIONS, lines, reject=reject, progress=progress, total=total)
+        except UnreadableSource as error:
+            raise CannotStart(f"DATA: {error}") from None
+        if report.rejected or not report.loaded:
+            print(f"{self._path}: {report.loaded:,} loaded, {report.rejected:,} not", file=sys.stderr, flush=True)
+        return report.loaded
 
 
 def organizations(client: DynamoDBClient) -> Iterator[str]:
     """The organization of every session in the table."""
-    for page in scan(client, SESSIONS, ["organization_id"]):
-        yield from (item["organization_id"]["S"] for item in page if "S" in item.get("organization_id", {}))
-
-
-def _load(client: DynamoDBClient, data: str | None, file: BinaryIO | None, progress: OnProgress) -> int:
-    """Loads; returns how many sessions were."""
-    lines: Iterable[Line]
-    total = None
-    if file is not None:
-        if file.seekable():
-            total = sum(1 for _ in file)
-            file.seek(0)
-        lines = read_lines(file)
-    elif data is None:
-        lines = [Line(number, json.dumps(each).encode()) for number, each in enumerate(sample.sessions(), 1)]
-        total = len(lines)
-    else:
-        return 0
-
-    def reject(rejected: Rejected) -> None:
-        print(f"{data}:{rejected.line.number}: not loaded: {rejected.reason}", file=sys.stderr, flush=True)
-
-    try:
-        report = load(client, SESSIONS, lines, reject=reject, progress=progress, total=total)
-    except OSError as error:
-        raise CannotStart(f"DATA: {data}: {error.strerror}.") from None
-    if report.rejected or not report.loaded:
-        print(f"{data}: {report.loaded:,} loaded, {report.rejected:,} not", file=sys.stderr, flush=True)
-    return report.loaded
+    for page in scan(client, SESSIONS, [ORGANIZATION_ID]):
+        yield from (item[ORGANIZATION_ID]["S"] for item in page if "S" in item.get(ORGANIZATION_ID, {}))

@@ -4,6 +4,10 @@ moto is built for tests with a few items: a query looks at every row of the tabl
 table it touches, and writing a response takes longer than finding it. The classes below replace those three
 by what a database does. They reach into moto's insides, so that a new version of moto may ask for changes
 here; until then PLAIN_MOTO=1, or deleting this file, leaves moto as it is.
+
+What each buys, in CPU of this process with 4,000 sessions: the query 17 ms for a page instead of 284; the addition
+9 s for loading and counting instead of 14, the serializer 9 instead of 15. Without the transactions even the 565
+sessions of the sample take a minute, since moto copies the table for every action of every transaction.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def serve(settings: Settings, screen: TextIO) -> None:
-    """Starts everything; returns when requests are answered. Nothing of it needs an end: all threads are daemons.
+    """Starts everything; returns when requests are served. Nothing has to be stopped: all threads are daemons.
 
     Args:
         screen: for people.
@@ -53,7 +53,7 @@ def serve(settings: Settings, screen: TextIO) -> None:
     """
     with ExitStack() as opened:  # what can be wrong is found before the work that takes its time
         api_socket = opened.enter_context(_bound(settings.host, settings.port, "PORT"))
-        file = opened.enter_context(loading.open_data(settings.data)) if settings.data else None
+        data = loading.Data(settings.data)
         engine: dynamodb.DynamoDB
         if settings.endpoint is None:
             dynamodb_socket = opened.enter_context(_bound(settings.host, settings.dynamodb_port, "DYNAMODB_PORT"))
@@ -77,7 +77,7 @@ def serve(settings: Settings, screen: TextIO) -> None:
             function.wait_until_loaded()
         if arn is None:
             print(f"{engine.url} has no streams: only `sessions counts rebuild` updates the totals.", file=screen)
-            loading.load_without_stream(client, settings.data, file)
+            data.load_without_stream(client)
             for organization_id in loading.organizations(client):
                 keys.issue(organization_id)
         else:
@@ -90,7 +90,7 @@ def serve(settings: Settings, screen: TextIO) -> None:
                 keys.on_record,
                 engine.written,
             )
-            loading.load_and_count(client, settings.data, file, poller)
+            data.load_and_count(client, poller)
     except (ClientError, BotoCoreError) as error:
         raise CannotStart(f"DynamoDB at {engine.url}: {error}") from None
     except (FunctionFailed, FunctionTimedOut) as error:

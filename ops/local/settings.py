@@ -3,7 +3,7 @@
 HOST            address to listen on (127.0.0.1); any other opens the API and the tables to the network
 PORT            port of the API (8080; 0 takes any free one)
 DYNAMODB_PORT   port of the embedded DynamoDB (8001)
-DATA            an NDJSON file of Session objects to serve instead of the sample; empty for no data
+DATA            what to serve instead of the sample, as `sessions load` takes it (NDJSON of Sessions); empty for nothing
 CORS_ORIGINS    origins of web consoles that may call, as the template's parameter CorsOrigins
 VERBOSE         anything but empty shows all log lines of the functions, as they are
 AWS_ENDPOINT_URL_DYNAMODB   a DynamoDB-compatible engine that already runs, instead of the embedded one
@@ -26,7 +26,7 @@ _PORT_MAX: Final = 65535
 
 
 class CannotStart(Exception):
-    """The local API cannot be started as asked; the message is for whoever started it."""
+    """The local API cannot be started as asked; the message says why."""
 
 
 class Settings(NamedTuple):
@@ -36,7 +36,7 @@ class Settings(NamedTuple):
     port: int
     dynamodb_port: int
     data: str | None
-    """A file; '' for no data, None for the sample."""
+    """A file or folder of sessions; '' for none, None for the sample."""
     endpoint: str | None
     """Of an engine that already runs."""
     cors_origins: list[str]

@@ -37,7 +37,7 @@ class Table(NamedTuple):
     name: str
     """`SessionsTable` is called `sessions` here."""
     arguments: dict[str, Any]
-    """What `create_table` takes. Encryption, backups and time-to-live are left out: they change no answer."""
+    """What `create_table` takes. Encryption, backups and time-to-live are left out: they change no response."""
 
 
 class Function(NamedTuple):
@@ -60,7 +60,7 @@ class Authorizer(NamedTuple):
 
     function: str
     headers: list[str]
-    """Headers that must be there and not empty, or nobody is asked."""
+    """Headers that must be present and not empty; otherwise the authorizer is not called."""
 
 
 class Route(NamedTuple):
@@ -74,7 +74,7 @@ class Route(NamedTuple):
 
 
 class GatewayResponse(NamedTuple):
-    """What the gateway answers by itself in one kind of case."""
+    """What the gateway responds by itself in one kind of case."""
 
     status: int | None
     """None keeps the status of the case."""

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ops.load import item_of
+from ops.items import item_of
 from sessions import dynamodb
 from sessions.counting.transactions import CountWriter
 from sessions.schema import marked_session

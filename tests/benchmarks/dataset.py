@@ -20,7 +20,7 @@ from multiprocessing import Pool
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from ops.load import item_of
+from ops.items import item_of
 from sessions.histograms import Row, add
 from sessions.schema import IndexKeys, count_row_key
 from tests.benchmarks import engine

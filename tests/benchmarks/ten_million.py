@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ops.load import item_of
+from ops.items import item_of
 from sessions import dynamodb
 from sessions.contract import LIMIT_DEFAULT
 from sessions.histograms import places

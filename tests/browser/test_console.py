@@ -11,7 +11,7 @@ import boto3
 import pytest
 from playwright.sync_api import Page, expect
 
-from ops.load import item_of
+from ops.items import item_of
 from tests.browser.conftest import NARROW, REFUSED, UNREACHABLE, WIDE, Open, Watched
 from tests.running import Running, local_api
 from tests.service import session
@@ -295,6 +295,7 @@ def test_without_sessions_it_says_where_they_come_from(watch: Open) -> None:
     with local_api(DATA="") as api:
         page = watch(url=api.url).open()
         expect(page.get_by_role("heading", name="No sessions yet")).to_be_visible()
+        page.wait_for_load_state("networkidle")  # the API ends before the window does
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

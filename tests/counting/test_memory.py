@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 from ops.audit import audit
-from ops.load import item_of
+from ops.items import item_of
 from ops.reconcile import rebuild
 from ops.tables import Tables
 from sessions.contract import PageRequest

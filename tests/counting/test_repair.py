@@ -11,12 +11,12 @@ import boto3
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from ops.audit import AuditReport, Bin, audit
+from ops.audit import AuditReport, audit
 from ops.dynamodb import RateLimiter
-from ops.load import item_of
+from ops.items import item_of
 from ops.reconcile import ReconcileReport, StillCounting, rebuild
 from ops.redrive import RedriveReport, redrive
-from ops.tables import Tables
+from ops.tables import Bin, Tables
 from tests.conftest import Lines
 from tests.counting.rows import expected, markers, numbers, rows
 from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, session
@@ -352,11 +352,11 @@ def test_an_audit_that_waits_ends_when_the_stream_is_through(service: Service) -
     assert next(pauses) == 4
 
 
-def test_what_is_not_counted_while_the_stream_delivers_nothing_is_lost(service: Service) -> None:
+def test_what_is_not_counted_while_the_stream_delivers_nothing_is_wrong(service: Service) -> None:
     put_unseen(service, session(1))
     slept: list[float] = []
     report = differences(service, sleep=slept.append, wait=True)
-    assert (report.is_lost, report.is_wrong) == (True, True)
+    assert (report.is_stalled, report.is_wrong) == (True, True)
     assert report.differences() == [f"{session(1)['id']}: not counted"]
     assert [verdict for verdict in report.verdicts() if "`sessions counts rebuild` counts them." in verdict]
     assert sum(slept) == 65
@@ -369,6 +369,20 @@ def test_a_bin_that_is_being_counted_is_not_called_wrong(service: Service) -> No
     report = differences(service, sleep=lambda _: drift(service, "M2026-11", "01", 1))
     assert (report.wrong_bins, report.changing_bins) == ({}, {Bin(ORGANIZATION, "M2026-11", "01")})
     assert (report.is_wrong, report.is_clean) == (False, False)
+
+
+def test_a_bin_that_is_off_by_the_same_number_and_still_counted_is_not_called_wrong(service: Service) -> None:
+    service.put(session(1))
+    service.drain()
+    drift(service, "M2026-11", "01", 1)
+    pauses = iter(range(9))
+    report = differences(service, sleep=lambda _: drift(service, "M2026-11", "01", next(pauses)))
+    assert (report.wrong_bins, report.changing_bins) == ({}, {Bin(ORGANIZATION, "M2026-11", "01")})
+
+
+def test_the_markers_that_were_written_meanwhile_are_among_those_compared(service: Service) -> None:
+    service.put(*map(session, range(3)))
+    assert differences(service, sleep=lambda _: service.drain()).markers == 3
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from tests.benchmarks.simulation import (
 from tests.template.stack import stack
 
 
-def test_the_chosen_settings_are_those_of_the_function_and_of_its_event_source_mapping() -> None:
+def test_the_chosen_settings_are_those_that_are_deployed() -> None:
     (mapping,) = stack().of_type("AWS::Lambda::EventSourceMapping").values()
     assert (CHOSEN.pause, CHOSEN.pause_most, CHOSEN.tries) == (PAUSE, PAUSE_MOST, TRIES)
     assert (
@@ -88,7 +88,7 @@ def test_a_lone_session_waits_for_a_poll_and_the_window() -> None:
     assert (result.transactions, result.cancelled, result.write_units) == (1, 0, 2 * (1 + 6))
 
 
-def test_of_two_transactions_at_once_the_second_is_cancelled_paid_for_and_tried_again() -> None:
+def test_of_two_transactions_at_once_the_second_is_cancelled() -> None:
     # Both end at 2.290, as above; the second, cancelled, reads its marker again at once, and takes 0.020 more.
     result = exactly(2, [1.1, 1.1], CHOSEN)
     assert result.lags == pytest.approx([1.29, 1.31])

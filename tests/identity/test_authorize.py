@@ -100,7 +100,7 @@ def test_a_live_key_is_let_in_on_every_route_of_the_stage(service: Service, valu
         hash_key(KEY),
     ],
 )
-def test_what_has_not_the_form_of_a_key_is_denied_without_a_lookup(
+def test_a_malformed_key_is_denied_without_a_lookup(
     service: Service, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     issue(service)
@@ -133,9 +133,7 @@ def test_a_key_is_live_until_the_second_in_which_it_expires(service: Service, mo
 
 
 @pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "AccessDeniedException"])
-def test_trouble_of_dynamodb_is_neither_an_allow_nor_a_deny(
-    service: Service, code: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trouble_of_dynamodb_raises(service: Service, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     response: Any = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": 400}}
     failing = Mock(side_effect=botocore.exceptions.ClientError(response, "GetItem"))
     monkeypatch.setattr(service.function("authorize"), "api_keys", ApiKeys(Mock(get_item=failing), "api_keys"))
@@ -147,7 +145,7 @@ def test_trouble_of_dynamodb_is_neither_an_allow_nor_a_deny(
 @given(
     value=st.one_of(st.text(max_size=200), st.from_regex(r"(?i)(bearer |apikey )?evr_[\w-]{10,140}\s?", fullmatch=True))
 )
-def test_no_header_that_is_not_the_key_is_let_in_and_none_raises(service: Service, value: str) -> None:
+def test_no_header_that_is_not_the_key_is_let_in(service: Service, value: str) -> None:
     assert ask(service, value) == DENIED
 
 

@@ -28,7 +28,7 @@ FORBIDDEN = {
     offset=st.integers(0, 30),
     limit=st.integers(1, 100),
 )
-def test_an_response_is_a_slice_of_the_callers_own_list_and_counts_that_alone(
+def test_a_page_is_a_slice_of_the_callers_own_list(
     owners: list[tuple[str, str]], caller: str, agent_id: str | None, offset: int, limit: int
 ) -> None:
     with mock_aws():
@@ -85,7 +85,7 @@ def test_a_blank_x_org_id_names_nothing(service: Service) -> None:
     assert with_org_header(service, "").status == 200
 
 
-def test_an_expired_key_is_refused_to_the_second_though_the_gateway_remembers_it(
+def test_a_key_that_the_gateway_remembers_is_refused_in_the_second_it_expires(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = {"expires_at": "2000000000"}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ops.load import item_of
+from ops.items import item_of
 from tests.conftest import Lines
 from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, session
 
@@ -128,9 +128,7 @@ INVALID = [
 
 
 @pytest.mark.parametrize(("field", "stored"), INVALID)
-def test_a_broken_entry_keeps_its_place_and_is_left_out(
-    service: Service, field: str, stored: dict[str, Any], lines: Lines
-) -> None:
+def test_an_invalid_item_keeps_its_place(service: Service, field: str, stored: dict[str, Any], lines: Lines) -> None:
     service.put(*(session(number) for number in (1, 2, 4, 5)))
     service.put_items(item_of(session(3)) | {field: stored})
     service.drain()
@@ -147,14 +145,14 @@ def test_a_broken_entry_keeps_its_place_and_is_left_out(
     assert [line["InvalidItems"] for line in written if "InvalidItems" in line] == [[1], [0]]
 
 
-def test_an_entry_in_the_list_of_an_agent_that_is_not_its_own_is_left_out(service: Service) -> None:
+def test_a_session_in_the_list_of_another_agent_is_left_out(service: Service) -> None:
     stray = item_of(session(1, agent_id=OTHER_AGENT)) | {"organization_agent": {"S": f"{ORGANIZATION}#{AGENT}"}}
     service.put_items(stray)
     service.drain()
     assert service.get(f"agent_id={AGENT}").body["data"] == []
 
 
-def test_an_entry_of_another_organization_never_shows_through_a_wrong_index_key(service: Service) -> None:
+def test_a_session_of_another_organization_never_shows_through_a_wrong_key(service: Service) -> None:
     theirs = session(1, organization_id=OTHER_ORGANIZATION, title="theirs")
     service.put_items(item_of(theirs) | {"organization_agent": {"S": f"{ORGANIZATION}#{AGENT}"}})
     service.drain()

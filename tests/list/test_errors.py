@@ -31,7 +31,7 @@ def assert_error(response: Response, status: int, code: str, message: str) -> No
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
-def test_another_method_is_405_and_names_the_one_there_is(service: Service, method: str) -> None:
+def test_another_method_is_a_405(service: Service, method: str) -> None:
     response = service.get(httpMethod=method, organization=None)
     assert_error(response, 405, "method_not_allowed", "/v1/sessions supports only GET.")
     assert response.headers["Allow"] == "GET"
@@ -40,7 +40,7 @@ def test_another_method_is_405_and_names_the_one_there_is(service: Service, meth
 @pytest.mark.parametrize(
     "path", ["/", "/v1", "/v1/sessions/", "/v1/sessions/session_1", "/v2/sessions", "/x/v1/sessions"]
 )
-def test_another_path_is_404_whoever_calls(service: Service, path: str) -> None:
+def test_another_path_is_a_404_whoever_calls(service: Service, path: str) -> None:
     resource = "/" if path == "/" else "/{proxy+}"
     for method in ("GET", "POST"):
         response = service.get(path=path, resource=resource, httpMethod=method, organization=None)
@@ -73,7 +73,7 @@ def test_identity_is_checked_before_parameters(service: Service) -> None:
     ids=lambda raised: type(raised).__name__,
 )
 @pytest.mark.parametrize("query", ["", "offset=1000"])
-def test_trouble_of_dynamodb_is_503_with_retry_after(
+def test_trouble_of_dynamodb_is_a_503(
     service: Service, raised: Exception, query: str, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail_with(raised, monkeypatch)
@@ -87,7 +87,7 @@ def test_trouble_of_dynamodb_is_503_with_retry_after(
 @pytest.mark.parametrize(
     "raised", [fault("AccessDeniedException", 400), fault("ResourceNotFoundException", 400), KeyError("internals")]
 )
-def test_a_fault_of_ours_is_500_and_says_nothing_of_our_internals(
+def test_a_fault_of_ours_says_nothing_of_our_internals(
     service: Service, raised: Exception, lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail_with(raised, monkeypatch)
@@ -126,15 +126,13 @@ def test_a_page_far_too_large_is_refused_before_all_of_it_is_read(
     assert service.get("limit=2&offset=9").status == 200
 
 
-def test_a_listing_that_was_never_counted_is_counted_for_the_request_while_that_is_cheap(service: Service) -> None:
+def test_a_short_list_that_was_never_counted_is_counted_for_the_request(service: Service) -> None:
     service.put(*(session(number) for number in range(130)))
     assert service.get("offset=0").body["total"] == 130
     assert service.get("offset=120&limit=100").ids == [session(number)["id"] for number in range(9, -1, -1)]
 
 
-def test_a_listing_that_was_never_counted_and_is_long_is_unavailable(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_list_that_was_never_counted_is_unavailable(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     service.put(*(session(number, title="x" * 300_000) for number in range(15)))
     small_limits(monkeypatch, uncounted_pages=3)
     message = "The sessions of this organization are still being counted; try again later."
@@ -150,7 +148,7 @@ def test_a_missing_setting_fails_the_cold_start_with_its_name(missing: str, monk
         load("list_sessions")
 
 
-def test_one_line_is_logged_for_a_page_with_ids_and_numbers_only(service: Service, lines: Lines) -> None:
+def test_one_line_is_logged_for_a_page(service: Service, lines: Lines) -> None:
     service.put(session(1, title="private title"))
     service.drain()
     lines()

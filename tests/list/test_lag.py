@@ -79,7 +79,7 @@ def test_a_page_is_shifted_by_no_more_entries_than_are_not_yet_counted(
             assert (body["data"], body["total"]) == (mine[offset : offset + limit], len(mine))
 
 
-def test_a_new_session_is_on_the_first_page_and_in_its_total_before_it_is_counted(service: Service) -> None:
+def test_a_new_session_is_on_the_first_page_before_it_is_counted(service: Service) -> None:
     service.put(session(1))
     service.drain()
     service.put(session(2))
@@ -88,7 +88,7 @@ def test_a_new_session_is_on_the_first_page_and_in_its_total_before_it_is_counte
     assert response.body["total"] == 2
 
 
-def test_a_deleted_session_is_on_no_page_though_it_is_still_counted(service: Service) -> None:
+def test_a_deleted_session_is_on_no_page_before_it_is_uncounted(service: Service) -> None:
     service.put(*(session(number) for number in range(4)))
     service.drain()
     service.delete(session(3)["id"])
@@ -109,7 +109,7 @@ def before_query(dynamodb: Any, number: int, work: Callable[[], None]) -> None:
 
 
 @pytest.mark.parametrize("query", [2, 3, 4], ids=["day", "ten minutes", "page"])
-def test_reading_goes_on_in_the_older_bin_when_finer_rows_hold_less_than_coarser_ones_said(
+def test_reading_goes_on_in_the_older_bin_when_a_finer_row_holds_less(
     service: Service, monkeypatch: pytest.MonkeyPatch, query: int
 ) -> None:
     dynamodb = client()

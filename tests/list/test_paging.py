@@ -110,7 +110,7 @@ def test_a_page_of_large_entries_crosses_the_cursor_pages_of_1_mb(service: Servi
     assert response.body["total"] == 80
 
 
-def test_an_offset_past_the_end_has_no_data_and_the_true_total(service: Service) -> None:
+def test_an_offset_past_the_end_has_the_true_total(service: Service) -> None:
     service.put(*(session(number) for number in range(3)))
     service.drain()
     for offset in (3, 4, 101, 2147483647):
@@ -128,7 +128,7 @@ def test_entries_of_another_organization_are_on_no_page(service: Service) -> Non
     )
 
 
-def test_a_deleted_session_leaves_list_and_total(service: Service) -> None:
+def test_a_deleted_session_leaves_the_list(service: Service) -> None:
     service.put(session(1), session(2))
     service.drain()
     service.delete(session(1)["id"])
@@ -171,7 +171,7 @@ def test_the_link_header_names_the_neighbours(
     assert ("Link" in response.headers) == bool(expected)
 
 
-def test_every_response_is_for_the_caller_alone_and_names_its_request(service: Service) -> None:
+def test_every_response_has_the_common_headers(service: Service) -> None:
     for response in (service.get(), service.get("limit=0"), service.get(organization=None)):
         assert response.headers["Cache-Control"] == "no-store"
         assert re.fullmatch(r"[0-9a-f-]{36}", response.headers["X-Request-Id"])

@@ -51,7 +51,7 @@ def test_accepted_values_are_in_force(service: Service, query: str, offset: int,
 
 
 @pytest.mark.parametrize("value", [*NOT_NUMBERS, "2147483648", "9999999999"])
-def test_offsets_that_are_no_int32_in_plain_digits_are_refused(service: Service, value: str) -> None:
+def test_an_offset_that_is_not_an_int32_in_plain_digits_is_refused(service: Service, value: str) -> None:
     assert_refused(service, f"offset={value}", OFFSET_MESSAGE)
 
 

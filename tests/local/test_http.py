@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 
-from ops.load import item_of
+from ops.items import item_of
 from tests.running import Running
 from tests.service import session
 
@@ -133,7 +133,7 @@ def test_another_path_is_a_404(running: Running, path: str, method: str, key: st
 def test_another_method_is_a_405(running: Running, method: str) -> None:
     status, headers, body = get(running, "/v1/sessions", None, method)
     assert (status, headers["Allow"]) == (405, "GET")
-    error = {"code": "method_not_allowed", "message": "/v1/sessions answers to GET alone."}
+    error = {"code": "method_not_allowed", "message": "/v1/sessions supports only GET."}
     assert body == (None if method == "HEAD" else {"error": error})
 
 

@@ -20,10 +20,10 @@ from typing import Any
 
 import pytest
 
-from ops.load import item_of
+from ops.items import item_of
 from ops.local import sample, server
 from ops.local.settings import CannotStart, Settings
-from sessions.contract import session_of
+from sessions.contract import read_session
 from tests.local.test_http import client, get, within_two_seconds
 from tests.running import ROOT, Running, free_port, local_api
 from tests.service import newest_first, session
@@ -98,7 +98,8 @@ def test_a_preflight_is_answered_without_a_key(bare: Running) -> None:
     assert (status, body) == (204, b"")
     assert headers["Access-Control-Allow-Origin"] == ORIGIN
     assert "GET" in headers["Access-Control-Allow-Methods"]
-    assert headers["Access-Control-Allow-Headers"].lower().split(",") == ["authorization", "content-type", "x-org-id"]
+    allowed = headers["Access-Control-Allow-Headers"].lower().split(",")
+    assert {"authorization", "content-type", "x-org-id"} <= set(allowed)
 
 
 def test_a_page_lets_an_allowed_origin_read_its_headers(bare: Running) -> None:
@@ -158,14 +159,6 @@ def test_it_ends_within_a_second_while_it_starts(tmp_path: Path, seconds: float)
         # While Python itself starts there is nobody to handle the signal.
         assert process.wait(timeout=10) in (0, -signal.SIGTERM)
         assert time.monotonic() - sent < 1
-
-
-def test_loading_and_counting_show_progress(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "some.ndjson"
-    path.write_text("".join(json.dumps(session(number)) + "\n" for number in range(2500)))
-    with local_api(DATA=str(path)):
-        pass
-    assert re.search(r"(loading|counting): [0-9,]+ of 2,500", capfd.readouterr().err)
 
 
 def test_a_broken_session_is_reported_as_one_line_for_people(capfd: pytest.CaptureFixture[str]) -> None:
@@ -240,10 +233,12 @@ def test_one_port_for_both_is_refused(refusal: Any) -> None:
     assert refusal(PORT="8190", DYNAMODB_PORT="8190") == "PORT and DYNAMODB_PORT are both 8190."
 
 
-@pytest.mark.parametrize(("name", "reason"), [("nowhere.ndjson", "No such file or directory"), ("", "Is a directory")])
-def test_a_file_that_cannot_be_read_is_named(refusal: Any, tmp_path: Path, name: str, reason: str) -> None:
-    path = str(tmp_path / name)
-    assert refusal(DATA=path) == f"DATA: {path}: {reason}."
+@pytest.mark.parametrize(
+    ("name", "reason"), [("nowhere.ndjson", ": No such file or directory."), ("", " has no file that ends in ")]
+)
+def test_data_that_cannot_be_read_is_named(refusal: Any, tmp_path: Path, name: str, reason: str) -> None:
+    path = str(tmp_path / name).rstrip("/")
+    assert refusal(DATA=path).startswith(f"DATA: {path}{reason}")
 
 
 @pytest.mark.parametrize("url", ["nonsense", "ftp://engine:8000", "http://[::1", "http://engine:port"])
@@ -291,4 +286,11 @@ def test_the_sample_is_worth_paging_through() -> None:
 
 def test_every_session_of_the_sample_is_one_of_the_contract() -> None:
     for entry in sample.sessions():
-        assert session_of(entry, extra="forbid") == entry
+        assert read_session(entry, extra="forbid") == entry
+
+
+def test_origins_are_separated_by_commas() -> None:
+    assert Settings.read({"CORS_ORIGINS": " https://a.example ,https://b.example,"}).cors_origins == [
+        "https://a.example",
+        "https://b.example",
+    ]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import botocore.session
 import pytest
 from click.testing import CliRunner, Result
 
@@ -22,10 +23,25 @@ TABLES = {
 """What tells the command which tables of an account it works on."""
 
 
-def sessions(*arguments: str, given: bytes | str | None = None, **environment: str) -> Result:
-    """What a command prints, and its exit status; an exception that gets out of it fails the test."""
+def sessions(
+    *arguments: str,
+    given: bytes | str | None = None,
+    session: botocore.session.Session | None = None,
+    **environment: str,
+) -> Result:
+    """What a command prints, and its exit status; an exception that gets out of it fails the test.
+
+    Args:
+        session: in the place of a new one, such as one whose events a test listens to.
+    """
     return CliRunner().invoke(
-        main, arguments, input=given, env=TABLES | environment, catch_exceptions=False, prog_name="sessions"
+        main,
+        arguments,
+        input=given,
+        env=TABLES | environment,
+        obj=session,
+        catch_exceptions=False,
+        prog_name="sessions",
     )
 
 

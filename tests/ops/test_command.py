@@ -1,8 +1,14 @@
 """Every command: its help, and the faults that an operator meets, each in one line."""
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import boto3
 import click
@@ -61,6 +67,8 @@ def test_these_are_the_commands() -> None:
         ("load",),
         ("export",),
         ("status",),
+        ("rollback", "save"),
+        ("rollback", "restore"),
         ("smoke",),
     ]
 
@@ -77,6 +85,37 @@ def test_every_command_explains_itself(path: tuple[str, ...], flag: str) -> None
 def test_the_help_of_every_command_shows_an_example_that_calls_it(path: tuple[str, ...]) -> None:
     _, _, example = sessions(*path, "--help").stdout.partition("Example:\n")
     assert f"sessions {' '.join(path)} " in example.partition("\n\n")[0]
+
+
+def example(path: tuple[str, ...]) -> str:
+    """The example of a command's help."""
+    text = sessions(*path, "--help", COLUMNS="100").stdout.partition("Example:\n")[2]
+    return text.partition("\n\n")[0]
+
+
+@pytest.mark.parametrize("path", [path for path in LEAVES if "--stack" not in example(path)], ids=" ".join)
+def test_the_example_of_every_command_works_with_what_make_run_serves(
+    running: Running, path: tuple[str, ...], tmp_path: Path
+) -> None:
+    here = (
+        example(path)
+        .replace("http://127.0.0.1:8080", running.url)
+        .replace("http://127.0.0.1:8001", running.dynamodb_url)
+    )
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    ran = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", here],
+        cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_only_what_aws_alone_has_is_shown_with_a_stack() -> None:
+    assert [path for path in LEAVES if "--stack" in example(path)] == [
+        ("counts", "redrive"),
+        ("rollback", "save"),
+        ("rollback", "restore"),
+    ]
 
 
 def test_the_version_is_known() -> None:
@@ -109,6 +148,18 @@ def test_without_a_region_it_is_said_what_supplies_one(monkeypatch: pytest.Monke
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     assert fault(*KEYS_LIST) == "There is no AWS region; AWS_REGION, AWS_DEFAULT_REGION or the profile supplies it."
+
+
+def test_the_region_is_that_of_aws_region_before_all_others(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    assert fault(*KEYS_LIST, AWS_REGION="eu-central-1") == "There is no table api_keys (region eu-central-1)."
+
+
+def test_the_port_of_the_api_is_told_from_an_engine(running: Running) -> None:
+    assert fault(*KEYS_LIST, "--endpoint-url", running.url) == (
+        f"{running.url} is not a DynamoDB endpoint: it responds to Scan with status 404. `make run` has DynamoDB on "
+        "DYNAMODB_PORT, 8001 unless changed, and the API on PORT."
+    )
 
 
 @pytest.mark.parametrize("use", EVERY_USE, ids=" ".join)
@@ -155,6 +206,26 @@ def test_another_engine_needs_no_credentials_no_region_and_no_names(
     ran = sessions(*KEYS_LIST, "--json", API_KEYS_TABLE="", **at(running))
     assert ran.exit_code == 0
     assert '"org_00000000000000000000000000000001"' in ran.stdout
+
+
+@pytest.mark.parametrize(
+    "use",
+    [("export", "a.ndjson", "--rate", "1"), ("counts", "rebuild", "--rate", "1")],
+    ids=" ".join,
+)
+def test_an_interrupted_command_ends_at_once_and_leaves_nothing_half_done(
+    running: Running, use: tuple[str, ...], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", "from ops.cli import main; main()", *use]
+    with subprocess.Popen(command, cwd=tmp_path, env=os.environ | at(running), stderr=subprocess.PIPE) as process:
+        time.sleep(2.5)
+        sent = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 130
+        assert time.monotonic() - sent < 2
+        assert process.stderr is not None
+        assert process.stderr.read() == b"Interrupted.\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

@@ -154,7 +154,9 @@ def test_an_audit_right_after_a_load_tells_of_lag_and_of_no_rebuild(service: Ser
     assert ran.stderr == "Not counted yet: 3; --wait waits for the stream.\n"
 
 
-def test_an_audit_that_waits_names_what_the_stream_has_lost(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_audit_that_waits_names_what_the_stream_does_not_deliver(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(auditing, "LOOK_EVERY", 0.01)
     monkeypatch.setattr(auditing, "PATIENCE", 0.05)
     service.put(session(1))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ops import dynamodb
-from ops.load import item_of
+from ops.items import item_of
 from tests.ops.command import ndjson, sessions, take_over
 from tests.ops.test_load import FULL, line, refusal, stored, with_config
 from tests.service import AGENT, ORGANIZATION, OTHER_ORGANIZATION, Service, newest_first, session

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ops.keys import InvalidRequest, moment
+from ops.keys import InvalidRequest, parse_expiry
 from tests.ops.command import sessions
 from tests.service import ORGANIZATION, OTHER_ORGANIZATION, ROOT, Service
 
@@ -87,7 +87,7 @@ def test_no_two_keys_are_the_same(service: Service) -> None:
     ],
 )
 def test_an_end_is_a_span_a_date_or_a_moment(clock: None, text: str, expires_at: int) -> None:
-    assert moment(text) == expires_at
+    assert parse_expiry(text) == expires_at
 
 
 def test_the_end_of_a_key_is_told(service: Service, clock: None) -> None:
@@ -101,13 +101,13 @@ def test_the_end_of_a_key_is_told(service: Service, clock: None) -> None:
 )
 def test_what_is_no_end_is_refused(clock: None, text: str) -> None:
     with pytest.raises(InvalidRequest, match="is not a valid expiry; use 90d, 12h, 30m or a date such as 2027-06-30"):
-        moment(text)
+        parse_expiry(text)
 
 
 @pytest.mark.parametrize("text", ["0d", "0m", "2026-11-23", "2026-11-23T16:41:46Z"])
 def test_an_end_that_has_come_already_is_refused(clock: None, text: str) -> None:
     with pytest.raises(InvalidRequest, match="is not in the future"):
-        moment(text)
+        parse_expiry(text)
 
 
 def test_with_a_bad_end_no_key_is_issued(service: Service) -> None:

@@ -471,7 +471,7 @@ def test_an_interrupted_load_says_how_far_it_came(service: Service, monkeypatch:
     ran = sessions("load", "-", given=ndjson(*map(session, range(50))))
     assert (ran.exit_code, ran.stdout) == (1, "")
     assert ran.stderr.splitlines() == [
-        "Interrupted: at least 25 were loaded. Loading them again does no harm.",
+        "At least 25 were loaded; loading them again does no harm.",
         "Error: BatchWriteItem: AccessDeniedException: no",
     ]
 

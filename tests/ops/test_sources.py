@@ -2,12 +2,15 @@
 
 import gzip
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ops.load import item_of
+from ops.items import item_of
+from ops.sources import Source
 from tests.ops.command import ndjson, sessions
 from tests.ops.test_load import FULL, stored
 from tests.service import Service, session
@@ -33,11 +36,12 @@ def exported(*items: dict[str, Any]) -> bytes:
     return b"".join(json.dumps({"Item": item}).encode() + b"\n" for item in items)
 
 
-def export(folder: str = "export", **summary: Any) -> Path:
+def export(*entries: dict[str, Any], folder: str = "export", **summary: Any) -> Path:
     """An export of three sessions, as it is downloaded."""
+    first, second, third = map(item_of, entries or (FULL, session(2), session(3)))
     at = Path(folder) / "AWSDynamoDB" / "01693685827463-2d8752fd"
     (at / "data").mkdir(parents=True)
-    files = {"a": exported(item_of(FULL), item_of(session(2))), "b": exported(item_of(session(3))), "c": b""}
+    files = {"a": exported(first, second), "b": exported(third), "c": b""}
     for name, content in files.items():
         (at / "data" / f"{name}.json.gz").write_bytes(gzip.compress(content))
     keys = [
@@ -132,8 +136,8 @@ def test_an_export_whose_data_file_is_missing_is_not_loaded_in_part(service: Ser
 
 
 def test_of_several_exports_one_must_be_chosen(service: Service) -> None:
-    export("exports/a")
-    export("exports/b")
+    export(folder="exports/a")
+    export(folder="exports/b")
     assert fault("exports").startswith("exports has 2 exports; choose one by its manifest-summary.json: exports/a/")
 
 
@@ -165,6 +169,24 @@ def test_a_folder_without_data_is_told_as_one(service: Service) -> None:
 def test_standard_input_may_be_packed(service: Service) -> None:
     assert sessions("load", "-", given=gzip.compress(ndjson(session(1)))).exit_code == 0
     assert stored(service).keys() == {session(1)["id"]}
+
+
+def test_a_pipe_is_read_once(service: Service) -> None:
+    os.mkfifo("pipe")
+    writing = threading.Thread(target=lambda: Path("pipe").write_bytes(ndjson(session(1))))
+    writing.start()
+    assert Source("pipe").total() is None
+    assert sessions("load", "pipe").exit_code == 0
+    writing.join()
+    assert stored(service).keys() == {session(1)["id"]}
+
+
+def test_lines_are_counted_only_where_that_takes_no_unpacking() -> None:
+    Path("a.ndjson").write_bytes(b"1\n2\n")
+    Path("a.gz").write_bytes(gzip.compress(b"1\n2\n"))
+    assert [Source(path).total() for path in ("a.ndjson", "a.gz", "-")] == [2, None, None]
+    export()
+    assert Source("export").total() == 3
 
 
 def test_a_packed_file_that_is_cut_off_is_told_as_one(service: Service) -> None:

@@ -3,16 +3,20 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
+import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
+from click.testing import Result
 from moto import mock_aws
 
 from ops import rollback
-from ops.rollback import RollbackFailed, Snapshot, main, restore, save
+from ops.rollback import RollbackFailed, Snapshot, restore, save
+from tests.ops.command import sessions
 from tests.template.stack import PARAMETERS
 
 STACK = "sessions-production"
@@ -48,6 +52,10 @@ def ship(cloudformation: Any, body: str, days: str, *, first: bool = False) -> N
     call(StackName=STACK, TemplateBody=body, Parameters=parameters, Tags=[{"Key": "project", "Value": "sessions"}])
 
 
+def command(action: str, kept: Path, session: botocore.session.Session | None = None) -> Result:
+    return sessions("rollback", action, str(kept), "--stack", STACK, session=session)
+
+
 def queues() -> list[str]:
     return [url.rsplit("/", 1)[1] for url in boto3.client("sqs").list_queues().get("QueueUrls", [])]
 
@@ -55,10 +63,10 @@ def queues() -> list[str]:
 def test_a_stack_is_taken_back_to_its_template_and_parameters(cloudformation: Any, tmp_path: Path) -> None:
     ship(cloudformation, template(), "7", first=True)
     kept = tmp_path / "before.json"
-    main(["save", "--stack", STACK, "--file", str(kept)])
+    assert command("save", kept).stdout == f"Saved {STACK} to {kept}.\n"
     ship(cloudformation, template("broken"), "14")
     assert queues() == ["broken"]
-    main(["restore", "--stack", STACK, "--file", str(kept)])
+    assert command("restore", kept).stdout == f"Taking {STACK} back ...\n{STACK} is what it was before.\n"
     [made] = cloudformation.list_stack_resources(StackName=STACK)["StackResourceSummaries"]
     assert made["LogicalResourceId"] == "Old"
     [stack] = cloudformation.describe_stacks(StackName=STACK)["Stacks"]
@@ -108,10 +116,11 @@ class FakeS3:
 
 def test_a_first_release_has_nothing_to_go_back_to(cloudformation: Any, tmp_path: Path) -> None:
     kept = tmp_path / "before.json"
-    main(["save", "--stack", STACK, "--file", str(kept)])
+    assert command("save", kept).stdout == f"{STACK} does not exist yet.\n"
     assert json.loads(kept.read_text()) is None
-    with pytest.raises(SystemExit, match="did not exist before"):
-        main(["restore", "--stack", STACK, "--file", str(kept)])
+    assert command("restore", kept).stderr == (
+        f"Error: {STACK} did not exist before; there is nothing to take it back to.\n"
+    )
 
 
 SNAPSHOT = Snapshot(template(), {"Days": "7", "Rollout": "guarded"}, {})
@@ -129,16 +138,25 @@ def test_a_stack_that_never_changed_is_left_alone() -> None:
         assert restore(client, FakeS3(), STACK, SNAPSHOT) is False
 
 
-def test_a_missing_permission_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path, cloudformation: Any) -> None:
+def test_a_missing_permission_is_told(tmp_path: Path, cloudformation: Any) -> None:
     kept = tmp_path / "before.json"
     kept.write_text(json.dumps(SNAPSHOT._asdict()))
-    client, stubber = stubbed()
-    stubber.add_client_error("update_stack", "AccessDenied", "not authorized to perform: cloudformation:UpdateStack")
-    real = boto3.client
-    with stubber, pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(boto3, "client", lambda name: client if name == "cloudformation" else real(name))
-        with pytest.raises(SystemExit, match=f"{STACK} was not taken back: .*UpdateStack"):
-            main(["restore", "--stack", STACK, "--file", str(kept)])
+    error = {"Code": "AccessDenied", "Message": "not authorized to perform: cloudformation:UpdateStack"}
+    refused = {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 403}}
+    session = botocore.session.get_session()
+    session.register("before-call.cloudformation.UpdateStack", lambda **_: (SimpleNamespace(status_code=403), refused))
+    ran = command("restore", kept, session)
+    assert (ran.exit_code, ran.stderr) == (
+        1,
+        "Error: UpdateStack: AccessDenied: not authorized to perform: cloudformation:UpdateStack\n",
+    )
+
+
+@pytest.mark.parametrize("text", ["no json", "[1]", '{"template": "{}"}'])
+def test_a_file_of_something_else_is_told(tmp_path: Path, cloudformation: Any, text: str) -> None:
+    kept = tmp_path / "before.json"
+    kept.write_text(text)
+    assert command("restore", kept).stderr == f"Error: {kept} is not what `sessions rollback save` writes.\n"
 
 
 def described(status: str) -> dict[str, Any]:

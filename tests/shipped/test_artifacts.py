@@ -72,7 +72,7 @@ def test_the_template_builds_functions_and_layers_by_make() -> None:
     assert text.count("&layer_metadata") + text.count("*layer_metadata") == len(LAYERS)
 
 
-def test_every_module_has_bytecode_that_is_never_checked_and_names_its_place_in_lambda(built: Path) -> None:
+def test_every_module_has_bytecode_that_is_never_checked(built: Path) -> None:
     for logical_id in SOURCES:
         sources = [path for path in files(built / logical_id) if path.suffix == ".py"]
         assert sources

@@ -88,7 +88,7 @@ def test_every_module_that_is_left_unimported_would_be_imported_otherwise() -> N
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_after_a_cold_start_the_collector_works_and_passes_over_what_was_imported(name: str) -> None:
+def test_after_a_cold_start_the_collector_passes_over_what_was_imported(name: str) -> None:
     begun = start(name, LAMBDA_TASK_ROOT="/var/task")
     assert begun.collects
     assert begun.exempt_objects > 50_000

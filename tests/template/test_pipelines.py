@@ -160,8 +160,7 @@ def test_a_release_that_fails_the_look_from_outside_is_taken_back() -> None:
     assert SHIP["steps"][back]["if"] == "failure() && steps.look.outcome == 'failure'"
     for step, action in ((before, "save"), (back, "restore")):
         words = shlex.split(SHIP["steps"][step]["run"])
-        assert words[:3] == [".venv/bin/python", "-m", "ops.rollback"]
-        assert words[3:] == [action, "--stack", "$STACK", "--file", "before.json"]
+        assert words == [".venv/bin/sessions", "rollback", action, "before.json", "--stack", "$STACK"]
 
 
 def test_both_environments_are_configured_with_parameters_that_exist() -> None:
