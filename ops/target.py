@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
+import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import (
@@ -166,7 +167,8 @@ class Target:
 
     def client(self, service: str, endpoint_url: str | None = None) -> Any:
         """A new client of any service."""
-        return self._session.create_client(service, endpoint_url=endpoint_url, config=CONFIG)
+        session: Any = boto3.session.Session(botocore_session=self._session)
+        return session.client(service, endpoint_url=endpoint_url, config=CONFIG)
 
     def explain(self, error: BotoCoreError | ClientError) -> str:
         """A fault of AWS in one line."""

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, cast
 
-import botocore.session
+import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -82,12 +82,11 @@ DynamoDB = EmbeddedDynamoDB | ExternalDynamoDB
 def clients(dynamodb: DynamoDB) -> tuple[DynamoDBClient, DynamoDBStreamsClient]:
     """Clients of its tables and of its streams."""
     config = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=2, read_timeout=60)
-    session = botocore.session.get_session()
     return (
-        cast("DynamoDBClient", session.create_client("dynamodb", endpoint_url=dynamodb.url, config=config)),
+        cast("DynamoDBClient", boto3.client("dynamodb", endpoint_url=dynamodb.url, config=config)),
         cast(
             "DynamoDBStreamsClient",
-            session.create_client("dynamodbstreams", endpoint_url=dynamodb.streams_url, config=config),
+            boto3.client("dynamodbstreams", endpoint_url=dynamodb.streams_url, config=config),
         ),
     )
 

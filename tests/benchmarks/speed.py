@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from layers.build import runtime_python
-from tests.benchmarks import ledger, plot, report, speed_engine, speed_worker
+from tests.benchmarks import ledger, plot, report, speed_engine
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
@@ -349,15 +349,11 @@ class Worker:
 
 @contextmanager
 def worker(
-    python: str, contender: Contender, port: int, first_event: dict[str, Any], *, bytecode: bool = True, depth: int = 0
+    python: str, contender: Contender, port: int, first_event: dict[str, Any], bytecode: bool = True
 ) -> Iterator[Worker]:
-    """
-    Args:
-        depth: frames below the import, see `speed_worker.py`.
-    """
     folders = contender.folders if bytecode else [without_bytecode(folder) for folder in contender.folders]
     # -I: nothing on the path but the folders; -B: like Lambda's file system, takes no bytecode.
-    command = [python, "-I", "-B", speed_worker.__file__, ":".join(map(str, folders)), contender.module, str(depth)]
+    command = [python, "-I", "-B", str(HERE / "speed_worker.py"), ":".join(map(str, folders)), contender.module]
     with subprocess.Popen(
         command,
         env={**environment(port, first_event), **contender.variables},
@@ -423,11 +419,10 @@ def measure_starts(
 ) -> Starts:
     """CPU from an interpreter that is ready to the first response; in turns."""
     times: Starts = {contender.name: [] for contender in contenders}
-    for turn in range(rounds):
+    for _ in range(rounds):
         for contender in contenders:
             event = authorize_event() if contender is AUTHORIZE else list_event(20)
-            depth = turn * speed_worker.PIECE // rounds
-            with worker(python, contender, port, event, bytecode=bytecode, depth=depth) as started:
+            with worker(python, contender, port, event, bytecode) as started:
                 times[contender.name].append(started.start["import_ms"][1] + started.start["first_ms"][1])
     return times
 

@@ -3,10 +3,6 @@
 Runs on the runtime's Python with nothing on its path but the contender's own folders. The first line on
 standard output reports the start; then each line on standard input, `{"event": ..., "times": n}`, is answered
 by one line. What the handler itself prints goes nowhere.
-
-Python keeps its frames in pieces of 16 kB. Where a loop deep inside an import happens to cross the end of a piece, it
-allocates and frees the next one over and over, which takes up to a tenth of a start. That is luck, and Lambda's differs
-from ours: so imports and requests begin at depths that go once through a piece.
 """
 
 import sys
@@ -26,17 +22,8 @@ class Context:
     aws_request_id = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"
 
 
-PIECE = 140
-"""Frames of `at_depth` that fill a piece."""
-
-
-def at_depth(frames: int, call):  # type: ignore[no-untyped-def]  # importing `typing` would be measured
-    """What a call returns that is made with so many frames more on the stack."""
-    return at_depth(frames - 1, call) if frames else call()
-
-
 def main() -> None:
-    folders, module, depth = sys.argv[1].split(":"), sys.argv[2], int(sys.argv[3])
+    folders, module = sys.argv[1].split(":"), sys.argv[2]
     sys.path[:0] = folders
     import json
     import os
@@ -45,7 +32,7 @@ def main() -> None:
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     imported = time.perf_counter(), time.process_time()
-    handler = at_depth(depth, lambda: __import__(module).handler)
+    handler = __import__(module).handler
     ready = time.perf_counter(), time.process_time()
     answer = handler(event, Context())
     answered = time.perf_counter(), time.process_time()
@@ -60,11 +47,10 @@ def main() -> None:
     for line in sys.stdin:
         order = json.loads(line)
         began = time.process_time()
-        for number in range(order["times"]):
-            answer = at_depth(number * PIECE // order["times"], lambda: handler(order["event"], Context()))
+        for _ in range(order["times"]):
+            answer = handler(order["event"], Context())
         cpu_ms = (time.process_time() - began) * 1000 / order["times"]
         print(json.dumps({"cpu_ms": cpu_ms, "answer": answer}), file=replies)
 
 
-if __name__ == "__main__":
-    main()
+main()

@@ -25,10 +25,13 @@ UNUSED: Final = (
     "boto3.resources.factory",
     "botocore.docs.docstring",
     "botocore.docs.utils",
-    # Each of these two imports `importlib.metadata`: for the version of HTTP/2, and for plugins of pydantic.
+    # Each of the first two imports `importlib.metadata`: for the version of HTTP/2, and for plugins of pydantic. The
+    # third writes JSON schemas.
     "urllib3.http2",
     "pydantic.plugin._loader",
-    # Powertools: resolvers of other services, one of which imports asyncio.
+    "pydantic.json_schema",
+    # Powertools: the tracer, and resolvers of other services, one of which imports asyncio.
+    f"{_POWERTOOLS}.tracing",
     f"{_POWERTOOLS}.event_handler.appsync",
     f"{_POWERTOOLS}.event_handler.bedrock_agent",
     f"{_POWERTOOLS}.event_handler.bedrock_agent_function",
@@ -55,6 +58,7 @@ UNUSED: Final = (
             "code_pipeline_job_event",
             "connect_contact_flow_event",
             "event_bridge_event",
+            "event_source",
             "kafka_event",
             "kinesis_firehose_event",
             "kinesis_stream_event",
