@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import boto3
 import pytest
+from moto.core.models import botocore_stubber
 from moto.server import ThreadedMotoServer
 
 from ops.load import item_of
@@ -23,6 +24,7 @@ from sessions.counting.transactions import Limits as CountLimits
 from sessions.dynamodb import ATTEMPTS, TimeLimit
 from sessions.errors import Unavailable
 from sessions.pages.page import Limits, Pages
+from sessions.request_sender import RequestSender
 from tests.faults.proxy import Proxy
 from tests.faults.table import PASSES, READ_TIMEOUT, REFUSED, SLOW, TIME_LIMIT, Row
 from tests.service import (
@@ -61,8 +63,10 @@ ENTRIES: Final = [
 
 
 def containers() -> dict[str, Any]:
-    """The functions, loaded before a client of theirs could learn of an engine that other tests do not have."""
-    return {name: container(name) for name in ("list_sessions", "authorize", "count_sessions")}
+    """The functions, whose own clients are those of other tests: loaded before they could learn of an engine here."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(dynamodb, "RequestSender", lambda **_: botocore_stubber)  # as for all other tests
+        return {name: container(name) for name in ("list_sessions", "authorize", "count_sessions")}
 
 
 class World:
@@ -77,6 +81,7 @@ class World:
         for table in TEMPLATE.tables:
             self.direct.create_table(**table.arguments)
         monkeypatch.setattr(dynamodb, "READ_TIMEOUT", READ_TIMEOUT)
+        monkeypatch.setattr(dynamodb, "RequestSender", RequestSender)
         # botocore waits for up to a second before its second try; nothing here depends on how long.
         monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.01)
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", self.proxy.url)
@@ -104,11 +109,7 @@ class World:
         """Ends all connections."""
         self.proxy.stop()
         time.sleep(0.5)  # until reads that took too long, and were left behind, have noticed
-        for client in (self.direct, *self.clients.values()):
-            client.close()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)  # nobody closes what was left behind
-            gc.collect()
+        self.clients.clear()
 
     def list(self, query: str) -> Response:
         made = event(query)
@@ -261,6 +262,13 @@ def expected(row: Row, subject: Subject, times: int | None) -> str:
         return "unavailable"
     assert row.outcome == PASSES
     return "exact" if times is not None else "unavailable"
+
+
+def forget_connections() -> None:
+    """Collects clients that nobody holds any more; nobody closes the connections that they keep."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from sessions import dynamodb
+from sessions.request_sender import RequestSender
 from tests.faults.conftest import world
 from tests.faults.world import ENVIRONMENT, containers
 from tests.service import ROOT
@@ -21,6 +23,12 @@ def loaded() -> None:
         for name, value in ENVIRONMENT.items():
             monkeypatch.setenv(name, value)
         containers()
+
+
+@pytest.fixture
+def real_network(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The functions' own connections, which other tests replace by moto's answers."""
+    monkeypatch.setattr(dynamodb, "RequestSender", RequestSender)
 
 
 @pytest.fixture

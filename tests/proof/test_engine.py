@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.engine import binary
-from tests.faults.world import DEEP, KEY, UNKNOWN_KEY, World, body_of
+from tests.faults.world import DEEP, KEY, UNKNOWN_KEY, World, body_of, forget_connections
 from tests.running import free_port
 from tests.service import session
 
@@ -71,3 +71,4 @@ def test_an_engine_that_is_killed_and_started_again_is_an_outage_and_nothing_els
             assert world.deliver(entries) == []
             assert world.counted(organization) == 3
         world.close()
+    forget_connections()

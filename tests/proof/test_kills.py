@@ -187,7 +187,7 @@ def faults(stream: Stream) -> list[str]:
 
 
 @pytest.fixture
-def running() -> Iterator[None]:
+def running(real_network: None) -> Iterator[None]:
     with engine.running():
         engine.create_tables()
         yield

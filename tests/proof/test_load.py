@@ -117,7 +117,9 @@ def idiomatic_packages() -> Path:
     return home
 
 
-def test_every_response_under_load_is_one_that_may_be(tmp_path: Path, record: Record, idiomatic_packages: Path) -> None:
+def test_every_response_under_load_is_one_that_may_be(
+    tmp_path: Path, real_network: None, record: Record, idiomatic_packages: Path
+) -> None:
     with engine.running():
         engine.create_tables()
         fill()

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
+from sessions import dynamodb
+from sessions.dynamodb import TimeLimit
+from sessions.pages.page import Limits, Pages
 from tests.faults.proxy import Exchange
-from tests.faults.table import READ_TIMEOUT, ROWS, SLOW, Row
-from tests.faults.world import DEEP, KEY, SUBJECTS, Subject, World, body_of, meet
+from tests.faults.table import READ_TIMEOUT, ROWS, SLOW, TIME_LIMIT, Row
+from tests.faults.world import DEEP, ENVIRONMENT, SUBJECTS, Subject, World, body_of, meet
 
 CASES = [
     (row, subject, times)
@@ -79,19 +85,31 @@ def test_a_connection_that_is_dead_without_a_sign_costs_one_timeout(world: World
     world.proxy.heal()
 
 
-def test_clients_that_are_closed_after_a_restore_begin_with_new_connections(world: World) -> None:
+def test_a_restore_from_a_snapshot_begins_with_new_connections(
+    world: World, real_network: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hooks: list[Callable[[], object]] = []
+    runtime = SimpleNamespace(register_after_restore=hooks.append)
+    monkeypatch.setitem(sys.modules, "snapshot_restore_py", runtime)
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", world.proxy.url)
+    pages = Pages(dynamodb.client(), "sessions", "counts", Limits(near=1), TimeLimit(TIME_LIMIT))
+    monkeypatch.setattr(world.functions["list_sessions"], "pages", pages)
     assert world.list(DEEP).body == body_of(DEEP)
     before = world.proxy.connections
-    for client in world.clients.values():
-        client.close()
     assert world.list(DEEP).body == body_of(DEEP)
-    assert world.authorize(KEY) == "Allow"
+    assert world.proxy.connections == before
+    for hook in hooks:
+        hook()
+    assert world.list(DEEP).body == body_of(DEEP)
     assert world.proxy.connections > before
 
 
-def test_ten_slow_requests_leave_a_service_that_serves(world: World) -> None:
+def test_slow_requests_leave_a_service_that_serves(world: World) -> None:
     (row,) = [row for row in ROWS if row.name == "a byte now and then"]
-    for _ in range(10):
+    for _ in range(5):
         world.proxy.plan(row.fault, "Query index", None)
         assert world.list(DEEP).status == 503
         world.proxy.heal()
