@@ -19,8 +19,8 @@ FLOORS = [
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
 OPS_FLOORS = [
-    {"errors", "progress", "items", "openapi", "rollback"},
-    {"dynamodb", "sources"},
+    {"errors", "progress", "items", "openapi"},
+    {"dynamodb", "sources", "rollback"},
     {"tables"},
     {"target", "load", "export", "reconcile", "audit", "keys", "smoke"},
     {"redrive", "status"},
