@@ -18,6 +18,16 @@ FLOORS = [
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 
+OPS_FLOORS = [
+    {"errors", "progress", "items", "openapi"},
+    {"dynamodb", "sources", "rollback"},
+    {"tables"},
+    {"target", "load", "export", "reconcile", "audit", "keys", "smoke"},
+    {"redrive", "status"},
+    {"cli"},
+]
+OPS_FLOOR = {name: number for number, names in enumerate(OPS_FLOORS) for name in names}
+
 # What each third-party package is for: the only modules that may import it.
 USERS = {
     "boto3": {"dynamodb"},
@@ -89,6 +99,15 @@ def test_an_attribute_is_spelt_in_the_schema_alone(path: Path) -> None:
     tree = ast.parse(path.read_text())
     strings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     assert strings & ATTRIBUTES == set()
+
+
+OPS_MODULES = sorted(path for path in (ROOT / "ops").glob("*.py") if path.stem != "__init__")
+
+
+@pytest.mark.parametrize("path", OPS_MODULES, ids=lambda path: path.stem)
+def test_a_module_of_the_operators_toolkit_uses_only_what_stands_below_it(path: Path) -> None:
+    used = {name.removeprefix("ops.") for name in imports(path)} & set(OPS_FLOOR)
+    assert {name for name in used if OPS_FLOOR[name] >= OPS_FLOOR[path.stem]} == set()
 
 
 def test_the_operators_toolkit_does_not_use_the_local_wing() -> None:
