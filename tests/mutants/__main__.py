@@ -57,8 +57,7 @@ def main() -> int:
     reach = runner.measure(PATHS, runner.ROOT / "build/mutants/reach.json", is_fresh=not arguments.as_before)
     print(f"{len(reach.seconds)} tests, {time.monotonic() - began:.0f} s", flush=True)
 
-    every = [mutant for path in PATHS if arguments.of in str(path) for mutant in mutants(path)]
-    chosen = [mutant for number, mutant in enumerate(every) if number % arguments.sample == 0]
+    chosen = [mutant for path in PATHS if arguments.of in str(path) for mutant in mutants(path, arguments.sample)]
     known = explanations()
     survivors = run(chosen, reach, arguments.workers)
     explained = [mutant for mutant in survivors if key(mutant) in known]
@@ -67,7 +66,7 @@ def main() -> int:
         print(f"{'explained' if mutant in explained else 'SURVIVES '} {mutant}")
     share = killed / (len(chosen) - len(explained)) if len(chosen) > len(explained) else 1.0
     print(
-        f"{len(every)} mutants, {len(chosen)} tried, {killed} killed, {len(explained)} equivalent, "
+        f"{len(chosen)} mutants tried, {killed} killed, {len(explained)} equivalent, "
         f"{len(survivors) - len(explained)} survive: {share:.1%} of those that differ killed, "
         f"{time.monotonic() - began:.0f} s"
     )

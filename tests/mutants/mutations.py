@@ -99,15 +99,20 @@ def _is_for_types(node: cst.CSTNode) -> bool:
     return isinstance(node, cst.If) and isinstance(node.test, cst.Name) and node.test.value == "TYPE_CHECKING"
 
 
-def mutants(path: Path) -> Iterator[Mutant]:
-    """The mutants of a module, from top to bottom; those that are no Python are left out."""
+def mutants(path: Path, sample: int = 1) -> Iterator[Mutant]:
+    """The mutants of a module, from top to bottom; those that are no Python are left out.
+
+    Args:
+        sample: gives one in so many.
+    """
     wrapper = MetadataWrapper(cst.parse_module(path.read_text()), unsafe_skip_copy=True)
     visitor = _Visitor()
     wrapper.visit(visitor)
     module = wrapper.module
     seen = {module.code}
-    number = 0
-    for node, mutated, line, last_line, scope in visitor.found:
+    for number, (node, mutated, line, last_line, scope) in enumerate(visitor.found):
+        if number % sample:
+            continue
         changed = module.deep_replace(node, mutated)
         assert isinstance(changed, cst.Module)
         source = changed.code
@@ -118,7 +123,6 @@ def mutants(path: Path) -> Iterator[Mutant]:
             compile(source, str(path), "exec")
         except SyntaxError:
             continue
-        number += 1
         before, after = _text(module, node), _text(module, mutated)
         yield Mutant(path, number, line, last_line, scope, before, after, source)
 

@@ -7,6 +7,7 @@ each mutant gets a fork in which the loader hands out the changed source for one
 from __future__ import annotations
 
 import ast
+import gc
 import importlib
 import json
 import os
@@ -42,7 +43,7 @@ PRELOADED: Final = (
     *("boto3", "botocore.session", "moto", "moto.dynamodb.models", "moto.dynamodb.responses", "moto.server"),
     *("hypothesis.stateful", "hypothesis.strategies", "pydantic", "yaml", "werkzeug.serving", "requests"),
     *("aws_lambda_powertools.event_handler", "aws_lambda_powertools.logging", "aws_lambda_powertools.metrics"),
-    *("aws_lambda_powertools.utilities.data_classes", "samtranslator.translator.transform", "unittest.mock"),
+    *("aws_lambda_powertools.utilities.data_classes", "unittest.mock", "click", "rich.console", "ops.local.template"),
 )
 
 SECONDS: Final = 20.0
@@ -114,14 +115,10 @@ class _Select:
 
 def _pytest(files: Iterable[str], *plugins: object) -> int:
     os.environ["HYPOTHESIS_PROFILE"] = "mutants"
-    options = ["-x", "-q", "--no-header", "--tb=short", "-p", "no:cacheprovider"]
-    # Modules were loaded before, and what is left of processes that are gone concerns no mutant.
-    options += [
-        "-W",
-        "ignore::pytest.PytestAssertRewriteWarning",
-        "-W",
-        "ignore::pytest.PytestUnraisableExceptionWarning",
-    ]
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    options = ["-x", "-q", "--no-header", "--tb=short", "--assert=plain"]
+    # What was left behind by tests concerns no mutant, and looking for it takes longer than most of them.
+    options += [part for plugin in ("cacheprovider", "unraisableexception") for part in ("-p", f"no:{plugin}")]
     return int(pytest.main([*options, *files], plugins=list(plugins)))
 
 
@@ -176,6 +173,11 @@ def preload() -> None:
     loader.load_data("endpoints")
     loader.load_data("partitions")
     botocore.loaders.create_loader = lambda *_: loader  # type: ignore[assignment]
+    template = importlib.import_module("ops.local.template").Template
+    read = template.read()
+    template.read = staticmethod(lambda *_, **__: read)  # it takes a second, and nothing of it is changed here
+    gc.collect()
+    gc.freeze()
     assert not any(name == "sessions" or name.startswith("sessions.") for name in sys.modules)
 
 
