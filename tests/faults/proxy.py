@@ -114,6 +114,8 @@ class Proxy:
         """Connections that were accepted."""
         self._plan: Plan | None = None
         self._lock = threading.Lock()
+        self._forwarding = threading.Lock()
+        """One request at a time: moto has no locks of its own."""
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -200,6 +202,10 @@ class Proxy:
             return plan
 
     def _forward(self, request: Request) -> Reply:
+        with self._forwarding:
+            return self._asked(request)
+
+    def _asked(self, request: Request) -> Reply:
         connection = http.client.HTTPConnection("127.0.0.1", self.upstream, timeout=SECONDS)
         try:
             connection.request("POST", "/", request.body, request.headers)

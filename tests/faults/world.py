@@ -207,7 +207,9 @@ def _count(world: World, expected: str, number: int) -> None:
     organization = f"org_{number:032x}"
     entries = [session(10_000 + 3 * number + each, organization_id=organization) for each in range(3)]
     failed = world.deliver(entries)
-    assert bool(failed) == (expected != "exact")
+    # A transaction whose every response is lost was carried out all the same; the markers say so at the next try.
+    assert failed or expected == "exact" or world.counted(organization) == 3
+    assert not failed or expected != "exact"
     if expected == "exact":
         assert world.counted(organization) == 3
     else:

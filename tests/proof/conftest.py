@@ -1,17 +1,15 @@
 """The functions behind the proxy, once for all of these tests; and figures, shown when they are done."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from sessions import dynamodb
 from sessions.request_sender import RequestSender
-from tests.faults.conftest import world
-from tests.faults.world import ENVIRONMENT, containers
+from tests.faults.world import ENVIRONMENT, World, containers, forget_connections
+from tests.proof.engine import Engine
 from tests.service import ROOT
-
-__all__ = ["world"]
 
 _figures: list[tuple[str, str]] = []
 
@@ -23,6 +21,20 @@ def loaded() -> None:
         for name, value in ENVIRONMENT.items():
             monkeypatch.setenv(name, value)
         containers()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The functions and a native engine, with the proxy between them."""
+    engine = Engine(tmp_path_factory.mktemp("engine"))
+    try:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            world = World(engine.port, monkeypatch)
+            yield world
+            world.close()
+    finally:
+        engine.kill()
+    forget_connections()
 
 
 @pytest.fixture
