@@ -82,7 +82,7 @@ bench: $(VENV)/dev build ## Measure, and write the figures into docs (needs Node
 	$(BIN)/python -m tests.benchmarks.simulation
 
 proof: $(VENV)/dev ## Faults, hostile input, load and kills at full size (needs Node; 25 minutes on two cores)
-	HYPOTHESIS_PROFILE=proof $(BIN)/python -m pytest tests/hostile tests/proof
+	HYPOTHESIS_PROFILE=proof PATIENCE=2 $(BIN)/python -m pytest tests/hostile tests/proof
 
 mutants: $(VENV)/dev ## Change the code in small ways, and see that a test notices (SAMPLE=1 for all; 20 minutes on two cores)
 	$(BIN)/python -m tests.mutants --sample $(SAMPLE)
