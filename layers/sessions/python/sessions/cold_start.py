@@ -113,7 +113,7 @@ if IS_LAMBDA:
     gc.disable()
     for _name in UNUSED:
         sys.modules.setdefault(_name, _UnusedModule(_name))
-    # Python keeps its frames in pieces of 16 kB, and a loop that crosses the end of a piece allocates and frees the next
-    # one every time. boto3's imports reach so deep that urllib3, which compiles long regular expressions, is such a
-    # loop. Imported from here, it fits into the first piece.
+    # Python keeps its frames in pieces of 16 kB, and a loop that crosses the end of a piece allocates and frees the
+    # next one every time. Where boto3 imports urllib3, which compiles long regular expressions, the stack is that deep;
+    # here it fits into the first piece.
     import_module("urllib3")
