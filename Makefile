@@ -11,7 +11,10 @@ SAM_VERSION := 1.170.0
 SAM_PORT ?= 3000
 SAM ?= $(firstword $(shell command -v sam 2>/dev/null) .venv-sam/bin/sam)
 
-.PHONY: help run install test test-browser check format openapi build sam-local sbom audit bench lock clean
+# `make mutants` tries one change in so many.
+SAMPLE ?= 3
+
+.PHONY: help run install test test-browser check format openapi build sam-local sbom audit proof mutants bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the words
@@ -77,6 +80,12 @@ bench: $(VENV)/dev build ## Measure, and write the figures into docs (needs Node
 	$(BIN)/python -m tests.benchmarks.paging
 	$(BIN)/python -m tests.benchmarks.ten_million
 	$(BIN)/python -m tests.benchmarks.simulation
+
+proof: $(VENV)/dev ## Faults, hostile input, load and kills at full size (needs Node; 25 minutes on two cores)
+	HYPOTHESIS_PROFILE=proof $(BIN)/python -m pytest tests/hostile tests/proof
+
+mutants: $(VENV)/dev ## Change the code in small ways, and see that a test notices (SAMPLE=1 for all; 20 minutes on two cores)
+	$(BIN)/python -m tests.mutants --sample $(SAMPLE)
 
 lock: $(VENV)/dev ## Lock the newest versions that fit
 	$(BIN)/pip install --quiet --disable-pip-version-check uv

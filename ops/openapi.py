@@ -17,7 +17,7 @@ from sessions.errors import ApiError
 FILE: Final = Path(__file__).resolve().parent.parent / "docs" / "openapi.json"
 
 _SCHEMAS: Final[dict[str, dict[str, Any]]] = {
-    "agent_id": {"type": ["string", "null"], "pattern": AGENT_ID_FILTER},
+    "agent_id": {"type": ["string", "null"], "pattern": f"^({AGENT_ID_FILTER.strip('^$')})?$"},
     "offset": {"type": ["integer", "null"], "format": "int32", "minimum": 0, "maximum": INT32_MAX, "default": 0},
     "limit": {
         "type": ["integer", "null"],
@@ -51,7 +51,7 @@ _WHEN: Final = {
     "400": "A query parameter is unknown, repeated, malformed or out of range.",
     "401": "No key, or one that is malformed, unknown, expired or revoked.",
     "403": "The header `X-Org-Id` names another organization than the key's.",
-    "404": "Another path.",
+    "404": "Another path, or a method that the gateway does not know, such as TRACE.",
     "405": "Another method on this path.",
     "429": "Too many requests.",
     "4XX": "Any other refusal of the gateway, such as 413 and 415.",
@@ -121,6 +121,7 @@ def _parameter(name: str) -> dict[str, Any]:
         "name": name,
         "in": "query",
         "required": False,
+        "allowEmptyValue": True,
         "description": f"{PageRequest.model_fields[name].description} Accepted: {PARAMETERS[name]}.",
         "schema": _SCHEMAS[name],
     }

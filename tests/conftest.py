@@ -8,7 +8,7 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.loaders import create_loader
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from moto import mock_aws
 from moto.core.models import botocore_stubber
 
@@ -20,6 +20,17 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 settings.register_profile("desk", max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("large", settings.get_profile("desk"), max_examples=2000)
+settings.register_profile("proof", settings.get_profile("desk"), max_examples=300)
+# Many short runs, each of which only has to fail where something is wrong.
+settings.register_profile(
+    "mutants",
+    settings.get_profile("desk"),
+    max_examples=6,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "desk"))
 
 

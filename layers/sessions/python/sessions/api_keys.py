@@ -73,10 +73,10 @@ def is_expired(expires_at: int | None) -> bool:
 class ApiKeys:
     """The API keys table, for reading; issuing and revoking keys is work for an operator."""
 
-    def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
+    def __init__(self, dynamodb: DynamoDBClient, table: str, time_limit: TimeLimit | None = None) -> None:
         self._dynamodb = dynamodb
         self._table = table
-        self._time_limit = TimeLimit()
+        self._time_limit = time_limit or TimeLimit()
 
     def identify(self, authorization: Sequence[str]) -> ApiKey | Denial:
         """The live key of a request, or why there is none.

@@ -107,9 +107,11 @@ def _sendable(text: object) -> str:
     return text
 
 
-def _event_id(record: object) -> str:
-    found = record.get("eventID") if isinstance(record, Mapping) else None
-    return str(found)[:64]
+def _event_id(record: Mapping[str, Any]) -> str:
+    try:
+        return str(record["eventID"])[:64]
+    except (KeyError, TypeError):  # not even an object
+        return "None"
 
 
 def after_changes(changes: Sequence[StreamChange]) -> Transition:

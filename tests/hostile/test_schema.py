@@ -1,0 +1,14 @@
+"""schemathesis with all of its checks, over the OpenAPI document, against the real handlers; `make proof` does more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.hostile.served import schemathesis, served
+
+
+def test_schemathesis_finds_nothing(tmp_path: Path, environment: None) -> None:
+    with served() as api:
+        found = schemathesis(api, tmp_path / "report.json", max_examples=30)
+    assert found["test_cases"]["generated"] > 60
+    assert found["failures"] == []

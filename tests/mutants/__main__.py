@@ -1,0 +1,106 @@
+"""Changes the shared package and the handlers in every small way, and looks which changes no test notices.
+
+python -m tests.mutants [--sample N] [--of MODULE] [--workers N] [--as-before]
+
+Prints each survivor, and fails unless enough are killed and every survivor is explained in `equivalent.toml`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import Final
+
+from tests.mutants import runner
+from tests.mutants.mutations import Mutant, mutants
+
+SHARE_KILLED: Final = 0.95
+
+PATHS: Final = tuple(
+    path.relative_to(runner.ROOT)
+    for path in (
+        *sorted((runner.ROOT / "layers/sessions/python/sessions").rglob("*.py")),
+        *(runner.ROOT / f"functions/{name}/app.py" for name in ("list_sessions", "authorize", "count_sessions")),
+    )
+)
+"""`check_release` stands alone, on Lambda's runtime; tests/release are its tests."""
+
+EQUIVALENT: Final = Path(__file__).with_name("equivalent.toml")
+
+
+def explanations() -> dict[tuple[str, str, str], str]:
+    """Why a mutant behaves as the original does, by module, scope and change."""
+    entries = tomllib.loads(EQUIVALENT.read_text()).get("mutant", []) if EQUIVALENT.exists() else []
+    return {(each["module"], each["scope"], each["change"]): each["why"] for each in entries}
+
+
+def key(mutant: Mutant) -> tuple[str, str, str]:
+    """What a mutant is called in `equivalent.toml`."""
+    short = str(mutant.path).removeprefix("layers/sessions/python/sessions/").removeprefix("functions/")
+    return short, mutant.scope, f"{mutant.before} -> {mutant.after}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sample", type=int, default=1, help="one mutant in so many")
+    parser.add_argument("--of", default="", help="only modules whose path contains this")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--as-before", action="store_true", help="code and tests are those of the run before")
+    arguments = parser.parse_args()
+
+    runner.preload()
+    began = time.monotonic()
+    reach = runner.measure(PATHS, runner.ROOT / "build/mutants/reach.json", is_fresh=not arguments.as_before)
+    print(f"{len(reach.seconds)} tests, {time.monotonic() - began:.0f} s", flush=True)
+
+    every = [mutant for path in PATHS if arguments.of in str(path) for mutant in mutants(path)]
+    chosen = [mutant for number, mutant in enumerate(every) if number % arguments.sample == 0]
+    known = explanations()
+    survivors = run(chosen, reach, arguments.workers)
+    explained = [mutant for mutant in survivors if key(mutant) in known]
+    killed = len(chosen) - len(survivors)
+    for mutant in survivors:
+        print(f"{'explained' if mutant in explained else 'SURVIVES '} {mutant}")
+    share = killed / (len(chosen) - len(explained)) if len(chosen) > len(explained) else 1.0
+    print(
+        f"{len(every)} mutants, {len(chosen)} tried, {killed} killed, {len(explained)} equivalent, "
+        f"{len(survivors) - len(explained)} survive: {share:.1%} of those that differ killed, "
+        f"{time.monotonic() - began:.0f} s"
+    )
+    return 0 if share >= SHARE_KILLED and len(survivors) == len(explained) else 1
+
+
+def run(chosen: list[Mutant], reach: runner.Reach, workers: int) -> list[Mutant]:
+    """The mutants among these that no test notices."""
+    waiting, running, survivors = list(reversed(chosen)), {}, []
+    done = 0
+    while waiting or running:
+        while waiting and len(running) < workers:
+            mutant = waiting.pop()
+            tests = reach.of(mutant)
+            ends_at = time.monotonic() + runner.time_allowed(reach, tests)
+            running[runner.start(mutant, tests)] = mutant, ends_at
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            time.sleep(0.01)
+            for late, (_, ends_at) in list(running.items()):
+                if time.monotonic() > ends_at:
+                    runner.stop(late)
+            continue
+        mutant, _ = running.pop(pid)
+        done += 1
+        # Tests that cannot even be collected notice the change as well.
+        if os.waitstatus_to_exitcode(status) in (0, 5):
+            survivors.append(mutant)
+            print(f"  {mutant}", file=sys.stderr, flush=True)
+        if done % 100 == 0:
+            print(f"{done} of {len(chosen)}, {len(survivors)} survive", flush=True)
+    return sorted(survivors, key=chosen.index)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
