@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessions import dynamodb
-from sessions.response_checks import damage
+from sessions.response_checks import find_damage
 from sessions.response_parser import OPERATIONS, ItemParser
 
 MODEL = botocore.session.get_session().get_service_model("dynamodb")
@@ -102,7 +102,7 @@ def test_of_an_error_that_dynamodb_did_not_send_the_status_counts(body: bytes, o
 
 @pytest.mark.parametrize("body", [b"[]", b'"text"', b"null", b"\xff"])
 def test_a_write_whose_response_is_no_object_is_a_damaged_one(body: bytes) -> None:
-    assert damage("TransactWriteItems", {}, body, parsed(ItemParser(), "TransactWriteItems", body)) is not None
+    assert find_damage("TransactWriteItems", {}, body, parsed(ItemParser(), "TransactWriteItems", body)) is not None
 
 
 @pytest.mark.parametrize("operation", sorted(set(MODEL.operation_names) - OPERATIONS))
