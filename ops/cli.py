@@ -180,7 +180,7 @@ def load(target: Target, file: str, rejects: Path | None) -> None:
     """
     from ops import load as loading
     from ops.dynamodb import approximate_count
-    from ops.sources import Source
+    from ops.sources import STDIN, NotLines, Source
 
     table, source = target.sessions_table, Source(file)
     approximate_count(target.dynamodb, table)  # a table that is not there, or out of reach, is told at once
@@ -196,6 +196,9 @@ def load(target: Target, file: str, rejects: Path | None) -> None:
             loading.load(
                 target.dynamodb, table, source.lines(), reject=reject, progress=progress, total=total, report=report
             )
+        except NotLines as error:
+            given = "FILE" if file == STDIN else file
+            raise CommandError(f"{error}; `jq -c '{error.jq_filter}' {given} | sessions load -` loads it.") from None
         except BaseException:
             if report.loaded:
                 progress.say(f"At least {report.loaded:,} were loaded; loading them again does no harm.")
@@ -363,7 +366,8 @@ def create(target: Target, organization: str, name: str, expires: str | None) ->
             --endpoint-url http://127.0.0.1:8001)
     """
     expires_at = None if expires is None else keys.parse_expiry(expires)
-    key, issued = keys.issue(target.dynamodb, target.api_keys_table, organization, name, expires_at)
+    table = target.api_keys_table
+    key, issued = keys.issue(target.dynamodb, table, organization, name, expires_at)
     until = f"expires at {keys.utc_text(expires_at)}" if expires_at else "never expires"
     click.echo(
         f"Key of {issued.organization_id}, fingerprint {issued.fingerprint}, {until}. It cannot be shown again:",
@@ -384,7 +388,8 @@ def list_keys(target: Target, as_json: bool) -> None:
     Example:
       sessions keys list --endpoint-url http://127.0.0.1:8001
     """
-    found = keys.list_keys(target.dynamodb, target.api_keys_table)
+    table = target.api_keys_table
+    found = keys.list_keys(target.dynamodb, table)
     if as_json:
         click.echo(json.dumps([key.as_json for key in found], indent=2, ensure_ascii=False))
         return
@@ -412,7 +417,8 @@ def revoke(target: Target, fingerprint: str) -> None:
             --endpoint-url http://127.0.0.1:8001)
       sessions keys revoke $(printf %s "$KEY" | sha256sum | cut -c1-16) --endpoint-url http://127.0.0.1:8001
     """
-    gone = keys.revoke(target.dynamodb, target.api_keys_table, fingerprint)
+    table = target.api_keys_table
+    gone = keys.revoke(target.dynamodb, table, fingerprint)
     called = f" ({gone.name})" if gone.name else ""
     click.echo(f"revoked {gone.fingerprint}{called} of {gone.organization_id}")
 
@@ -464,7 +470,8 @@ def save(target: Target, file: Path) -> None:
     """
     from ops import rollback
 
-    snapshot = rollback.save(target.client("cloudformation"), target.required_stack)
+    stack = target.required_stack
+    snapshot = rollback.save(target.client("cloudformation"), stack)
     file.write_text(json.dumps(snapshot and snapshot._asdict()), encoding="utf-8")
     click.echo(f"Saved {target.stack} to {file}." if snapshot else f"{target.stack} does not exist yet.")
 

@@ -53,6 +53,10 @@ class Unreachable(CommandError):
     """Nothing at this address speaks HTTP, or not in time."""
 
 
+class NotTheApi(CommandError):
+    """DynamoDB is at this address."""
+
+
 class ContractBroken(Exception):
     """A response is not what the contract says."""
 
@@ -150,6 +154,7 @@ class Api:
 
         Raises:
             Unreachable: there is no response.
+            NotTheApi: it is DynamoDB that responds.
         """
         target = path + (f"?{query}" if query else "")
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -158,6 +163,8 @@ class Api:
         except (HTTPError, LocationValueError) as error:
             reason = " ".join(str(getattr(error, "reason", error)).split())
             raise Unreachable(f"No response from {self._url}{path}: {reason}") from None
+        if response.headers.get("Content-Type", "").startswith("application/x-amz-json"):
+            raise NotTheApi(f"{self._url} is DynamoDB; `make run` has the API on PORT, 8080 unless changed.")
         try:
             body = json.loads(response.data)
         except ValueError:
@@ -173,6 +180,7 @@ def smoke(url: str, key: str) -> Iterator[Result]:
 
     Raises:
         Unreachable: there is no response, and so no use in going on.
+        NotTheApi: it is DynamoDB that responds.
     """
     api = Api(url, key)
     for name, check in CHECKS.items():
@@ -189,7 +197,7 @@ def _result(name: str, check: Check, api: Api) -> Result:
             return Result(name, True, str(remark))
         except ContractBroken as fault:
             return Result(name, False, str(fault))
-        except (ValueError, KeyError, TypeError, AttributeError) as fault:  # of an response in quite another form
+        except (ValueError, KeyError, TypeError, AttributeError) as fault:  # a response in a different shape
             return Result(name, False, " ".join(f"{type(fault).__name__}: {fault}".split()))
         return Result(name, True, "")
     return Result(name, True, "not judged: the list changes while it is read")

@@ -136,7 +136,8 @@ class Target:
     @cached_property
     def tables(self) -> Tables:
         """The tables that are counted and count."""
-        return Tables(self.dynamodb, self.sessions_table, self.counts_table)
+        sessions, counts = self.sessions_table, self.counts_table  # before the client: a missing name is likelier
+        return Tables(self.dynamodb, sessions, counts)
 
     @cached_property
     def outputs(self) -> Mapping[str, str]:
@@ -151,18 +152,18 @@ class Target:
 
     @cached_property
     def dynamodb(self) -> DynamoDBClient:
-        """DynamoDB."""
+        """The client of DynamoDB, or of the engine at the endpoint."""
         return cast("DynamoDBClient", self.client("dynamodb", self._endpoint_url))
 
     @cached_property
     def streams(self) -> DynamoDBStreamsClient:
-        """DynamoDB Streams, which another engine has behind the same URL."""
+        """The client of DynamoDB Streams; another engine serves them at the same URL."""
         own = self._endpoint_url if self.is_other_engine else None
         return cast("DynamoDBStreamsClient", self.client("dynamodbstreams", own))
 
     @cached_property
     def sqs(self) -> SQSClient:
-        """SQS."""
+        """The client of SQS, which is always AWS's."""
         return cast("SQSClient", self.client("sqs"))
 
     def client(self, service: str, endpoint_url: str | None = None) -> Any:
@@ -203,10 +204,14 @@ class Target:
         if not name and self.is_other_engine:
             name = LOCAL_NAMES.get(output)
         if not name and self.is_other_engine:
-            raise ConfigurationError(f"Another engine has no failure queue, unless {option} names one.")
+            raise ConfigurationError(f"Only a stack has a failure queue; use --stack or {option}.")
         if not name:
-            local = ", or `make run` with --endpoint-url http://127.0.0.1:8001" if output in LOCAL_NAMES else ""
-            raise ConfigurationError(f"Name the stack with --stack, or what to work on with {option}{local}.")
+            if output == FAILURE_QUEUE:
+                raise ConfigurationError(f"Which queue? Use --stack NAME or {option} URL.")
+            raise ConfigurationError(
+                f"Which table? Use --stack NAME, {option} NAME, or --endpoint-url http://127.0.0.1:8001 for what "
+                "`make run` serves."
+            )
         self._used.append(name)
         return name
 

@@ -248,5 +248,5 @@ def test_without_a_queue_it_is_asked_for_one() -> None:
     ran = sessions("counts", "redrive")
     assert (ran.exit_code, ran.stderr) == (
         1,
-        "Error: Name the stack with --stack, or what to work on with --queue-url.\n",
+        "Error: Which queue? Use --stack NAME or --queue-url URL.\n",
     )

@@ -359,7 +359,16 @@ def test_a_list_that_moves_is_not_taken_for_a_fault(
     )
 
 
-def test_what_does_not_answer_is_one_line() -> None:
+def test_the_port_of_dynamodb_is_told_from_the_api(running: Running) -> None:
+    ran = sessions("smoke", running.dynamodb_url)
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (
+        1,
+        "",
+        f"Error: {running.dynamodb_url} is DynamoDB; `make run` has the API on PORT, 8080 unless changed.\n",
+    )
+
+
+def test_an_address_without_a_server_is_one_line() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     ran = sessions("smoke", url)
     assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
