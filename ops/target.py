@@ -168,7 +168,7 @@ class Target:
 
     def client(self, service: str, endpoint_url: str | None = None) -> Any:
         """A new client of any service."""
-        session: Any = boto3.session.Session(botocore_session=self._session)
+        session: Any = self._boto3
         return session.client(service, endpoint_url=endpoint_url, config=CONFIG)
 
     def explain(self, error: BotoCoreError | ClientError) -> str:
@@ -214,6 +214,11 @@ class Target:
             )
         self._used.append(name)
         return name
+
+    @cached_property
+    def _boto3(self) -> boto3.session.Session:
+        # One for all clients: a second one would register boto3's additions to S3 again, which then fail.
+        return boto3.session.Session(botocore_session=self._session)
 
     @cached_property
     def _session(self) -> botocore.session.Session:
