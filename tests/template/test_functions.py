@@ -159,7 +159,7 @@ def test_a_version_is_shipped_by_canary_in_production_and_rolled_back_by_alarms(
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_forced_version_is_shipped_at_once_past_every_alarm(name: str) -> None:
-    # While an alarm is on, CodeDeploy stops every deployment, that of the mend too.
+    # While an alarm is on, CodeDeploy stops every deployment, that of the fix too.
     group = stack(Environment="production", Rollout="forced").properties(f"{name}DeploymentGroup")
     assert group["DeploymentConfigName"] == "CodeDeployDefault.LambdaAllAtOnce"
     assert group.get("AlarmConfiguration", {}).get("Alarms", []) == []
