@@ -10,7 +10,7 @@ PACKAGE = ROOT / "layers" / "sessions" / "python" / "sessions"
 
 # From the ground up: a module may import those of the floors below its own.
 FLOORS = [
-    {"cold_start", "errors", "schema", "request_sender", "response_checks", "response_parser"},
+    {"cold_start", "errors", "events", "schema", "request_sender", "response_checks", "response_parser"},
     {"settings", "contract", "items", "histograms"},
     {"dynamodb", "observability"},
     {"api_keys", "responses", "pages.index", "pages.counts", "pages.locate", "counting.transitions"},

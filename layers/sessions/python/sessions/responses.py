@@ -10,8 +10,8 @@ from pydantic_core import to_json
 
 from sessions.contract import Page, PageRequest
 from sessions.errors import ApiError, PageTooLarge
+from sessions.events import gateway_request_id
 from sessions.items import binary_text
-from sessions.observability import gateway_request_id
 
 PATH: Final = "/v1/sessions"
 
