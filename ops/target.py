@@ -62,6 +62,11 @@ def is_url(text: str) -> bool:
         return False
 
 
+def is_aws_host(host: str) -> bool:
+    """Whether a host is an endpoint of AWS itself."""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+
+
 class Target:
     """A stack or an account of AWS, or another DynamoDB-compatible engine, and the tables there."""
 
@@ -105,7 +110,7 @@ class Target:
     def is_other_engine(self) -> bool:
         """Whether DynamoDB is not AWS's; then nothing has to be configured."""
         host = urlsplit(self._endpoint_url or "").hostname
-        return bool(host) and not str(host).endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+        return bool(host) and not is_aws_host(str(host))
 
     @property
     def description(self) -> str:

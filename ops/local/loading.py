@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from ops.dynamodb import scan
-from ops.load import Rejected, load
+from ops.load import RejectedLine, load
 from ops.local import sample
 from ops.local.settings import CannotStart
 from ops.progress import OnProgress, Progress
@@ -93,7 +93,7 @@ class Data:
 
         name = self._path or "the sample"
 
-        def reject(rejected: Rejected) -> None:
+        def reject(rejected: RejectedLine) -> None:
             print(f"{name}, {rejected.line.place}: not loaded: {rejected.reason}", file=sys.stderr, flush=True)
 
         try:

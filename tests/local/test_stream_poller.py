@@ -158,15 +158,15 @@ def test_delivery_goes_on_from_the_first_record_that_failed(start: Start) -> Non
 
 
 def test_of_several_failures_the_earliest_counts(start: Start) -> None:
-    answers = [{"batchItemFailures": [{"itemIdentifier": "3"}, {"itemIdentifier": "2"}]}, None]
-    _, batches = start(Streams({"a": [record(number) for number in (1, 2, 3)]}), lambda _: answers.pop(0))
+    results = [{"batchItemFailures": [{"itemIdentifier": "3"}, {"itemIdentifier": "2"}]}, None]
+    _, batches = start(Streams({"a": [record(number) for number in (1, 2, 3)]}), lambda _: results.pop(0))
     assert batches == [["1", "2", "3"], ["2", "3"]]
 
 
 @pytest.mark.parametrize("name", ["", None, "99"])
 def test_a_failure_that_names_no_record_of_the_batch_fails_all_of_it(start: Start, name: str | None) -> None:
-    answers = [{"batchItemFailures": [{"itemIdentifier": name}]}, {}]
-    _, batches = start(Streams({"a": [record(1), record(2)]}), lambda _: answers.pop(0))
+    results = [{"batchItemFailures": [{"itemIdentifier": name}]}, {}]
+    _, batches = start(Streams({"a": [record(1), record(2)]}), lambda _: results.pop(0))
     assert batches == [["1", "2"], ["1", "2"]]
 
 
