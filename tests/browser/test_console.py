@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from ops.items import item_of
-from tests.browser.conftest import NARROW, REFUSED, UNREACHABLE, WIDE, Open, ConsolePage
+from tests.browser.conftest import NARROW, REFUSED, UNREACHABLE, WIDE, ConsolePage, Open
 from tests.running import Running, local_api
 from tests.service import session
 

@@ -136,7 +136,7 @@ def test_a_record_looks_as_lambda_hands_it_over() -> None:
     assert made["dynamodb"]["NewImage"]["list"] == {"L": [{"BS": ["AQ=="]}]}
 
 
-def test_batches_are_as_large_as_the_mapping_says_and_hold_what_the_filter_lets_through(start: Start) -> None:
+def test_batches_follow_size_and_filter_of_the_mapping(start: Start) -> None:
     seen = []
     records = [record(number, "MODIFY" if number == 2 else "INSERT") for number in range(1, 7)]
     _, batches = start(Streams({"a": records}), fine, lambda each: seen.append(each["eventID"]))
