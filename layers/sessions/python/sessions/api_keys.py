@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sessions.dynamodb import TimeLimit, call
 from sessions.errors import Forbidden, Unauthorized
-from sessions.schema import EXPIRES_AT, KEY_HASH, KEY_NAME, ORGANIZATION_ID, Item
+from sessions.schema import EXPIRES_AT, KEY_HASH, KEY_NAME, ORGANIZATION_ID, SEPARATOR, Item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -118,6 +118,8 @@ def caller_organization(authorizer: Mapping[str, Any], x_org_id: Sequence[str]) 
     """
     organization_id = authorizer.get(ORGANIZATION_ID)
     if not organization_id or not isinstance(organization_id, str) or _has_expired(authorizer.get(EXPIRES_AT)):
+        raise Unauthorized
+    if SEPARATOR in organization_id:  # the counts of such a scope belong to an agent of another organization
         raise Unauthorized
     if any(value.strip() not in ("", organization_id) for value in x_org_id):
         raise Forbidden
