@@ -1,4 +1,4 @@
-# The words of this project; `make` alone lists them.
+# Targets; `make` alone lists them.
 
 VENV ?= .venv
 PYTHON ?= python3
@@ -17,7 +17,7 @@ SAMPLE ?= 3
 .PHONY: help run install test test-browser check format openapi build sam-local sbom audit proof mutants bench lock clean
 .DEFAULT_GOAL := help
 
-help: ## List the words
+help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 	@echo; echo 'Variables of make run:'
 	@sed -n '/^HOST  /,/^AWS_/s/^/  /p' ops/local/settings.py
@@ -100,7 +100,7 @@ lock: $(VENV)/dev ## Lock the newest versions that fit
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.13 \
 	  -c requirements.txt tests/benchmarks/requirements.in -o tests/benchmarks/requirements.txt
 
-clean: ## Remove what the other words made
+clean: ## Remove everything that was built or installed
 	rm -rf $(VENV) .venv-sam .venv-audit .aws-sam build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # The SAM CLI pins a botocore of its own, so it lives apart.

@@ -62,11 +62,11 @@ class AuditReport:
     earlier_rows: int = 0
     """Rows of an earlier version."""
     unknown: list[str] = field(default_factory=list)
-    """What does not belong into the counts table."""
+    """What does not belong in the counts table."""
 
     @property
     def is_wrong(self) -> bool:
-        """Whether anything is there that will not right itself."""
+        """Whether anything is wrong that will not correct itself."""
         return bool(self.wrong_bins or self.unknown or self.earlier_rows or (self.is_stalled and self.uncounted))
 
     @property
@@ -78,8 +78,8 @@ class AuditReport:
         """What is wrong, a line each."""
         return [
             *(
-                f"bin {' '.join(each)}: {abs(off):,} too {'many' if off > 0 else 'few'}"
-                for each, off in self.wrong_bins.items()
+                f"bin {' '.join(wrong)}: {abs(off):,} too {'many' if off > 0 else 'few'}"
+                for wrong, off in self.wrong_bins.items()
             ),
             *self.unknown,
             *(f"{session_id}: {how}" for session_id, how in self.uncounted.items() if self.is_stalled),
@@ -125,7 +125,7 @@ def audit(tables: Tables, *, wait: bool = False, progress: OnProgress = silent) 
         _wait_for_stream(tables, report, progress)
     if look.off:
         again = _Look(tables, progress, watched=look.off.keys())
-        suspects = {each for each, off in look.off.items() if again.off.get(each) == off}
+        suspects = {suspect for suspect, off in look.off.items() if again.off.get(suspect) == off}
         report.changing_bins = look.off.keys() & again.off.keys() - suspects
         _tell_wrong_from_changing(tables, report, again, suspects)
     return report
@@ -136,12 +136,12 @@ def _tell_wrong_from_changing(tables: Tables, report: AuditReport, again: _Look,
     if not suspects:
         return
     tables.sleep(PAUSE)
-    now = tables.bins_now({(each.scope, each.bucket) for each in suspects})
-    for each in sorted(suspects):
-        if now.get(each, 0) == again.stored.get(each, 0):
-            report.wrong_bins[each] = again.off[each]
+    now = tables.read_bins({(suspect.scope, suspect.bucket) for suspect in suspects})
+    for suspect in sorted(suspects):
+        if now.get(suspect, 0) == again.stored.get(suspect, 0):
+            report.wrong_bins[suspect] = again.off[suspect]
         else:
-            report.changing_bins.add(each)
+            report.changing_bins.add(suspect)
 
 
 def _wait_for_stream(tables: Tables, report: AuditReport, progress: OnProgress) -> None:
@@ -160,10 +160,10 @@ def _wait_for_stream(tables: Tables, report: AuditReport, progress: OnProgress) 
 def _look_again(tables: Tables, report: AuditReport) -> None:
     """Leaves only those sessions whose marker is still not what it will be."""
     ids = list(report.uncounted)
-    markers, sessions = tables.markers_now(ids), tables.sessions_now(ids)
+    markers, sessions = tables.read_markers(ids), tables.read_session_keys(ids)
     report.markers += sum(marker is not None for marker in markers.values())
     report.markers -= sum(how != NOT_COUNTED for how in report.uncounted.values())
-    found = ((each, _difference(markers[each], sessions[each])) for each in ids)
+    found = ((session_id, _difference(markers[session_id], sessions[session_id])) for session_id in ids)
     report.uncounted = {session_id: how for session_id, how in found if how is not None}
 
 
@@ -190,7 +190,7 @@ class _Look:
         self.off: Counter[Bin] = Counter()
         """How many sessions each bin counts too many; none of them is 0."""
         sessions: dict[str, Marker] = {}
-        for session_id, keys in tables.every_session(progress):
+        for session_id, keys in tables.scan_sessions(progress):
             self.report.sessions += 1
             if keys is not None:
                 sessions[session_id] = keys

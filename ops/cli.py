@@ -1,4 +1,4 @@
-"""The `sessions` command: options in, one call to the room that does the work, and what came of it."""
+"""The `sessions` command: parses options, calls the module that does the work, prints the result."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class NameOption(NamedTuple):
         return click.option(self.flag, metavar=metavar, envvar=self.variable, show_envvar=True, help=self.help)
 
 
-NAMES: Final = {
+NAME_OPTIONS: Final = {
     SESSIONS: NameOption("--table", "SESSIONS_TABLE", "Table of the sessions."),
     COUNTS: NameOption("--counts-table", "COUNTS_TABLE", "Table of the counts."),
     API_KEYS: NameOption("--table", "API_KEYS_TABLE", "Table of the API keys."),
@@ -83,7 +83,7 @@ def main() -> None:
 
 @main.group()
 def counts() -> None:
-    """The counts that totals and pages are found by."""
+    """Rebuild, audit and redrive the counts."""
 
 
 @main.group(name="keys")
@@ -100,11 +100,11 @@ def on_target(*resources: str) -> Decorator:
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
-        def on_this(stack: str | None, endpoint_url: str | None, **parameters: Any) -> None:
+        def run_on_target(stack: str | None, endpoint_url: str | None, **parameters: Any) -> None:
             ctx = click.get_current_context()
             given = {}
             for resource in resources:
-                parameter = NAMES[resource].flag.removeprefix("--").replace("-", "_")
+                parameter = NAME_OPTIONS[resource].flag.removeprefix("--").replace("-", "_")
                 name = parameters.pop(parameter)
                 # What was typed goes before the stack, and the stack before the environment.
                 if not stack or ctx.get_parameter_source(parameter) is ParameterSource.COMMANDLINE:
@@ -115,8 +115,8 @@ def on_target(*resources: str) -> Decorator:
             except (BotoCoreError, ClientError) as error:
                 raise CommandError(target.explain(error)) from None
 
-        decorated: Callable[..., None] = on_this
-        for option in (STACK, ENDPOINT_URL, *(NAMES[each].option for each in reversed(resources))):
+        decorated: Callable[..., None] = run_on_target
+        for option in (STACK, ENDPOINT_URL, *(NAME_OPTIONS[resource].option for resource in reversed(resources))):
             decorated = option(decorated)
         return decorated
 
@@ -150,7 +150,7 @@ def fail_if_any(failed: dict[str, str], what: str) -> None:
 # --------------------------------------------------------------------------------- load and export
 
 
-@main.command()
+@main.command(name="load")
 @click.argument("file")
 @click.option(
     "--rejects",
@@ -159,12 +159,12 @@ def fail_if_any(failed: dict[str, str], what: str) -> None:
     help="Where bad lines go; unless given, FILE with .rejects.ndjson for its ending. Made only when there are any.",
 )
 @on_target(SESSIONS)
-def load(target: Target, file: str, rejects: Path | None) -> None:
+def load_command(target: Target, file: str, rejects: Path | None) -> None:
     """Write the sessions of FILE into the table.
 
     FILE has one Session of the contract a line, as JSON (what `sessions export` writes), or it is what DynamoDB
-    exports to S3: one of its data files, or the downloaded folder with its manifest. Files packed by gzip are
-    unpacked; - reads standard input. Fields that the contract does not have are refused, since they would be lost;
+    exports to S3: one of its data files, or the downloaded folder with its manifest. Gzip files are
+    decompressed; - reads standard input. Fields that the contract does not have are refused, since they would be lost;
     DynamoDB's own items keep them. A bad line is reported with its number and set aside, the others are loaded, and
     the exit status is 1.
 
@@ -178,24 +178,27 @@ def load(target: Target, file: str, rejects: Path | None) -> None:
       sessions export sessions.ndjson --endpoint-url http://127.0.0.1:8001
       sessions load sessions.ndjson --endpoint-url http://127.0.0.1:8001
     """
-    from ops import load as loading
+    from ops import load
     from ops.dynamodb import approximate_count
-    from ops.sources import Source
+    from ops.sources import STDIN, NotLines, Source
 
     table, source = target.sessions_table, Source(file)
     approximate_count(target.dynamodb, table)  # a table that is not there, or out of reach, is told at once
-    report, started = loading.LoadReport(), time.monotonic()
-    with loading.Rejects(file, rejects) as aside, Progress() as progress:
+    report, started = load.LoadReport(), time.monotonic()
+    with load.RejectsFile(file, rejects) as aside, Progress() as progress:
 
-        def reject(rejected: loading.Rejected) -> None:
+        def reject(rejected: load.RejectedLine) -> None:
             progress.say(f"{rejected.line.place}: {rejected.reason}")
             aside.write(rejected.line)
 
         total = source.total() if progress.is_terminal else None
         try:
-            loading.load(
+            load.load(
                 target.dynamodb, table, source.lines(), reject=reject, progress=progress, total=total, report=report
             )
+        except NotLines as error:
+            given = "FILE" if file == STDIN else file
+            raise CommandError(f"{error}; `jq -c '{error.jq_filter}' {given} | sessions load -` loads it.") from None
         except BaseException:
             if report.loaded:
                 progress.say(f"At least {report.loaded:,} were loaded; loading them again does no harm.")
@@ -210,7 +213,7 @@ def load(target: Target, file: str, rejects: Path | None) -> None:
         fail()
 
 
-@main.command()
+@main.command(name="export")
 @click.argument("file")
 @click.option("--organization", metavar="ORG", help="Only the sessions of this organization, newest first.")
 @click.option("--rate", type=click.FloatRange(min=1), help="Sessions a second at most; 5000 unless given.")
@@ -218,29 +221,31 @@ def load(target: Target, file: str, rejects: Path | None) -> None:
     "--segments", type=click.IntRange(1, 64), help="Parts of the table that are read at once; 4 unless given."
 )
 @on_target(SESSIONS)
-def export(target: Target, file: str, organization: str | None, rate: float | None, segments: int | None) -> None:
+def export_command(
+    target: Target, file: str, organization: str | None, rate: float | None, segments: int | None
+) -> None:
     """Write the sessions of the table to FILE, one Session of the contract a line.
 
-    It is what `sessions load` reads. FILE appears when everything has been written; one that ends in .gz is packed,
-    and - is standard output. Numbers keep every digit; binary values become base64 text, as in the API's responses.
-    Items that are not Sessions are reported and left out, and the exit status is 1. What is written meanwhile may be
-    there or not.
+    It is what `sessions load` reads. FILE appears when everything has been written; one that ends in .gz is
+    compressed, and - is standard output. Numbers keep every digit; binary values become base64 text, as in the API's
+    responses. Items that are not Sessions are reported and left out, and the exit status is 1. What is written
+    meanwhile may be there or not.
 
     \b
     Example:
       sessions export sessions.ndjson.gz --endpoint-url http://127.0.0.1:8001
     """
-    from ops import export as exporting
+    from ops import export
 
     table = target.sessions_table
-    with Progress() as progress, exporting.whole_file(file) as writable:
-        report = exporting.export(
+    with Progress() as progress, export.whole_file(file) as writable:
+        report = export.export(
             target.dynamodb,
             table,
             writable,
             organization_id=organization,
-            segments=segments or exporting.SEGMENTS,
-            rate=rate or exporting.RATE,
+            segments=segments or export.SEGMENTS,
+            rate=rate or export.RATE,
             progress=progress,
         )
     if report.left_out:
@@ -260,10 +265,10 @@ def export(target: Target, file: str, organization: str | None, rate: float | No
 @click.option("--yes", is_flag=True, help="Do not ask before emptying.")
 @on_target(SESSIONS, COUNTS)
 def rebuild(target: Target, rate: float | None, workers: int | None, empty_first: bool, yes: bool) -> None:
-    """Count every session of the table anew: the backfill and the repair.
+    """Recount every session in the table: the backfill and the repair.
 
-    Safe at any time beside live traffic, and as often as you like; what was right stays untouched. Interrupted, it is
-    simply run again.
+    Safe at any time beside live traffic, and as often as you like; what was correct stays untouched. If interrupted,
+    run it again.
 
     --empty-first is for bins that are wrong although `sessions counts audit` finds every marker right, and for rows
     of an earlier version. Turn the stream's event source mapping off before, and on after the emptying.
@@ -286,15 +291,15 @@ def rebuild(target: Target, rate: float | None, workers: int | None, empty_first
             empty_first=empty_first,
             progress=progress,
         )
-    click.echo(f"{report} and {time.monotonic() - started:.1f} s")
+    click.echo(f"{report}, {time.monotonic() - started:.1f} s")
     fail_if_any(report.failed, "could not be counted")
 
 
-@counts.command()
+@counts.command(name="audit")
 @click.option("--wait", is_flag=True, help="Wait until the stream has delivered what is not counted yet.")
 @click.option("--all", "is_complete", is_flag=True, help="Show every difference, not only the first 50.")
 @on_target(SESSIONS, COUNTS)
-def audit(target: Target, wait: bool, is_complete: bool) -> None:
+def audit_command(target: Target, wait: bool, is_complete: bool) -> None:
     """Compare counts with sessions, and report every difference.
 
     Tells what is wrong from what the stream has not delivered yet. The exit status is 1 when something is wrong, and
@@ -305,13 +310,13 @@ def audit(target: Target, wait: bool, is_complete: bool) -> None:
     Example:
       sessions counts audit --wait --endpoint-url http://127.0.0.1:8001
     """
-    from ops import audit as auditing
+    from ops import audit
 
     with Progress() as progress:
-        report = auditing.audit(target.tables, wait=wait, progress=progress)
+        report = audit.audit(target.tables, wait=wait, progress=progress)
     click.echo(f"{report.sessions:,} sessions, {report.markers:,} markers, {report.bins:,} bins compared")
     differences = report.differences()
-    shown = differences if is_complete else differences[: auditing.SHOWN]
+    shown = differences if is_complete else differences[: audit.SHOWN]
     for line in shown:
         click.echo(line)
     if len(shown) < len(differences):
@@ -323,9 +328,9 @@ def audit(target: Target, wait: bool, is_complete: bool) -> None:
     click.echo("no difference")
 
 
-@counts.command()
+@counts.command(name="redrive")
 @on_target(SESSIONS, COUNTS, FAILURE_QUEUE)
-def redrive(target: Target) -> None:
+def redrive_command(target: Target) -> None:
     """Count what the stream could not, out of the failure queue.
 
     Nothing is replayed as it was: each session is looked at as it is now. Messages that are done are deleted, the
@@ -335,12 +340,12 @@ def redrive(target: Target) -> None:
     Example:
       sessions counts redrive --stack sessions-production
     """
-    from ops import redrive as redriving
+    from ops import redrive
 
     tables, queue = target.tables, target.failure_queue
     with Progress() as progress:
-        report = redriving.redrive(tables, target.streams, target.sqs, queue, progress=progress)
-    click.echo(f"{report.done:,} messages done, {report.sessions:,} sessions looked at")
+        report = redrive.redrive(tables, target.streams, target.sqs, queue, progress=progress)
+    click.echo(f"{report.done:,} messages done, {report.sessions:,} sessions recounted")
     fail_if_any(report.kept, "stay in the queue")
 
 
@@ -363,8 +368,9 @@ def create(target: Target, organization: str, name: str, expires: str | None) ->
             --endpoint-url http://127.0.0.1:8001)
     """
     expires_at = None if expires is None else keys.parse_expiry(expires)
-    key, issued = keys.issue(target.dynamodb, target.api_keys_table, organization, name, expires_at)
-    until = f"expires at {keys.utc_text(expires_at)}" if expires_at else "never expires"
+    table = target.api_keys_table
+    key, issued = keys.issue(target.dynamodb, table, organization, name, expires_at)
+    until = f"expires at {keys.format_time(expires_at)}" if expires_at else "never expires"
     click.echo(
         f"Key of {issued.organization_id}, fingerprint {issued.fingerprint}, {until}. It cannot be shown again:",
         err=True,
@@ -384,7 +390,8 @@ def list_keys(target: Target, as_json: bool) -> None:
     Example:
       sessions keys list --endpoint-url http://127.0.0.1:8001
     """
-    found = keys.list_keys(target.dynamodb, target.api_keys_table)
+    table = target.api_keys_table
+    found = keys.list_keys(target.dynamodb, table)
     if as_json:
         click.echo(json.dumps([key.as_json for key in found], indent=2, ensure_ascii=False))
         return
@@ -393,7 +400,7 @@ def list_keys(target: Target, as_json: bool) -> None:
     for title in ("state", "organization", "name", "created", "expires"):
         shown.add_column(title, overflow="fold")
     for key in found:
-        expires = "never" if key.expires_at is None else keys.utc_text(key.expires_at)
+        expires = "never" if key.expires_at is None else keys.format_time(key.expires_at)
         shown.add_row(key.fingerprint, key.state, key.organization_id, key.name, key.created_at[:19] + "Z", expires)
     _print(shown)
 
@@ -404,7 +411,7 @@ def list_keys(target: Target, as_json: bool) -> None:
 def revoke(target: Target, fingerprint: str) -> None:
     """Delete the key of a FINGERPRINT, or of the first digits of one.
 
-    The gateway may remember the key for as long as the stack's AuthorizerCacheSeconds says.
+    The gateway may have the key cached for as long as the stack's AuthorizerCacheSeconds says.
 
     \b
     Example:
@@ -412,7 +419,8 @@ def revoke(target: Target, fingerprint: str) -> None:
             --endpoint-url http://127.0.0.1:8001)
       sessions keys revoke $(printf %s "$KEY" | sha256sum | cut -c1-16) --endpoint-url http://127.0.0.1:8001
     """
-    gone = keys.revoke(target.dynamodb, target.api_keys_table, fingerprint)
+    table = target.api_keys_table
+    gone = keys.revoke(target.dynamodb, table, fingerprint)
     called = f" ({gone.name})" if gone.name else ""
     click.echo(f"revoked {gone.fingerprint}{called} of {gone.organization_id}")
 
@@ -449,7 +457,7 @@ def show_status(target: Target, as_json: bool) -> None:
 
 @main.group(name="rollback")
 def rollback_commands() -> None:
-    """A release: keep what was live before it, and go back to that."""
+    """Save what is deployed, and restore it."""
 
 
 @rollback_commands.command()
@@ -464,7 +472,8 @@ def save(target: Target, file: Path) -> None:
     """
     from ops import rollback
 
-    snapshot = rollback.save(target.client("cloudformation"), target.required_stack)
+    stack = target.required_stack
+    snapshot = rollback.save(target.client("cloudformation"), stack)
     file.write_text(json.dumps(snapshot and snapshot._asdict()), encoding="utf-8")
     click.echo(f"Saved {target.stack} to {file}." if snapshot else f"{target.stack} does not exist yet.")
 
@@ -493,11 +502,11 @@ def restore(target: Target, file: Path) -> None:
     click.echo(f"{target.stack} is what it was before." if done else f"{target.stack} has not changed.")
 
 
-@main.command()
+@main.command(name="smoke")
 @click.argument("url")
 @click.option("--key", metavar="KEY", envvar="SESSIONS_API_KEY", show_envvar=True, help="API key to call with.")
-def smoke(url: str, key: str | None) -> None:
-    """Check that the API at URL responds as it should.
+def smoke_command(url: str, key: str | None) -> None:
+    """Check that the API at URL behaves as the contract says.
 
     The exit status is 1 when it does not. URL is what stands before /v1/sessions, the stage included. Nothing is
     written. For `make run` on this machine the key of the sample's first organization is used unless another one is
@@ -507,7 +516,7 @@ def smoke(url: str, key: str | None) -> None:
     Example:
       sessions smoke http://127.0.0.1:8080
     """
-    from ops import smoke as smoking
+    from ops import smoke
     from sessions.api_keys import Denial, parse_key
 
     if not is_url(url) or "?" in url or "#" in url:
@@ -515,17 +524,17 @@ def smoke(url: str, key: str | None) -> None:
     if not key and urlsplit(url).hostname in LOCAL_HOSTS:
         key = keys.demo_key(f"org_{1:032x}")
     if not key:
-        raise click.UsageError("Which key? --key or SESSIONS_API_KEY.")
+        raise click.UsageError("No API key: use --key or set SESSIONS_API_KEY.")
     if isinstance(parse_key([key]), Denial):
-        raise click.UsageError("What was given as the key is not a valid API key: evr_ and letters and digits.")
+        raise click.UsageError("--key is not a valid API key (evr_ and 16 to 128 letters, digits, - or _).")
     failed = 0
-    for result in smoking.smoke(url, key):
+    for result in smoke.smoke(url, key):
         failed += not result.passed
         remark = f": {result.remark}" if result.remark else ""
         click.echo(f"{'✓' if result.passed else '✗'} {result.name}{remark}")
     if failed:
-        raise CommandError(f"{failed} of {len(smoking.CHECKS)} checks failed.")
-    click.echo(f"all {len(smoking.CHECKS)} checks passed")
+        raise CommandError(f"{failed} of {len(smoke.CHECKS)} checks failed.")
+    click.echo(f"all {len(smoke.CHECKS)} checks passed")
 
 
 def _print(table: Table) -> None:

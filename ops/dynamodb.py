@@ -1,4 +1,4 @@
-"""DynamoDB for bulk work: scans, batches that are tried again until nothing is left undone, and a limited rate."""
+"""DynamoDB for bulk work: scans, batches that are retried until nothing is left, and a limited rate."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ BATCH_WRITES: Final = 25
 """Requests in one BatchWriteItem ('Quotas in Amazon DynamoDB')."""
 
 TRIES: Final = 20
-PAUSE: Final = 0.1
-PAUSE_MOST: Final = 5.0
+BACKOFF_BASE: Final = 0.1
+BACKOFF_MAX: Final = 5.0
 """Tries of a batch; seconds to wait at most before the second one, twice that before the third, and so on up to the
 last figure: about 40 s of waiting in all. A table on demand that is new takes 4,000 write units a second, and twice its
 former peak only after minutes."""
@@ -39,7 +39,7 @@ class Throttled(CommandError):
     """DynamoDB kept leaving a part of a batch undone."""
 
     def __init__(self, left: list[Any]) -> None:
-        super().__init__(f"DynamoDB kept throttling; {len(left)} requests are undone.")
+        super().__init__(f"DynamoDB kept throttling; {len(left)} requests were not carried out.")
         self.left = left
         """Keys that were not read, or writes that were not made."""
 
@@ -51,7 +51,7 @@ def retrying(sleep: Sleep) -> Retrying:
     """Tries, as an iterator, of a block that is throttled or finds DynamoDB out of reach."""
     return Retrying(
         retry=retry_if_exception_type((Throttled, HTTPClientError, BotocoreConnectionError)),
-        wait=wait_random_exponential(multiplier=PAUSE, max=PAUSE_MOST),
+        wait=wait_random_exponential(multiplier=BACKOFF_BASE, max=BACKOFF_MAX),
         stop=stop_after_attempt(TRIES),
         sleep=sleep,
         reraise=True,

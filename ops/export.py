@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 from ops.dynamodb import RateLimiter, approximate_count, parallel_scan
 from ops.errors import CommandError
-from ops.items import Refused, session_line
+from ops.items import InvalidLine, session_line
 from ops.progress import OnProgress, silent
 from ops.sources import STDIN
 from sessions.contract import Session
@@ -75,8 +75,8 @@ def export(
         for item in page:
             try:
                 line = session_line(item)
-            except Refused as refusal:
-                report.invalid[item[ID]["S"]] = str(refusal)
+            except InvalidLine as error:
+                report.invalid[item[ID]["S"]] = str(error)
                 continue
             report.left_out |= item.keys() - KNOWN
             report.sessions += 1
@@ -100,7 +100,7 @@ def _of_organization(dynamodb: DynamoDBClient, table: str, organization_id: str)
 
 @contextmanager
 def whole_file(path: str) -> Iterator[Writable]:
-    """A file that appears under its name only when everything has been written; packed if its name ends in `.gz`.
+    """A file that appears under its name only when everything has been written; compressed if its name ends in `.gz`.
 
     Args:
         path: `-` for standard output, which is written at once.

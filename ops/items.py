@@ -20,7 +20,7 @@ from sessions.items import NUMBER_DIGITS, from_item, to_item
 from sessions.schema import CREATED_AT, CREATED_AT_ID, ORGANIZATION_AGENT, Item, composed
 
 YEARS: Final = range(2000, 2100)
-"""Years of creation that are believed; another one is a unit mixed up (seconds, milliseconds)."""
+"""Accepted creation years; others are usually seconds taken for milliseconds."""
 
 ITEM_BYTES: Final = 400 * 1024
 """Size of an item, names of attributes included ('Quotas in Amazon DynamoDB')."""
@@ -28,8 +28,8 @@ ITEM_BYTES: Final = 400 * 1024
 LEVELS: Final = 32
 """Lists and maps in one another, the attribute's own included ('Quotas in Amazon DynamoDB', nested attributes)."""
 
-LEAST: Final = Decimal("1E-130")
-MOST: Final = Decimal("9.9999999999999999999999999999999999999E+125")
+NUMBER_MIN: Final = Decimal("1E-130")
+NUMBER_MAX: Final = Decimal("9.9999999999999999999999999999999999999E+125")
 """Magnitudes of a number ('Quotas in Amazon DynamoDB', number)."""
 
 LINE_BYTES: Final = 4 * 1024 * 1024
@@ -40,8 +40,8 @@ _TOO_LONG: Final = f"a number has more than {NUMBER_DIGITS} significant digits, 
 _OUT_OF_RANGE: Final = "a number is outside DynamoDB's range, 1E-130 to 9.99E+125"
 
 
-class Refused(Exception):
-    """A line is not a Session, or cannot be stored as it is; the message says why."""
+class InvalidLine(Exception):
+    """A line or an item is not a Session, or cannot be stored as it is; the message says why."""
 
 
 _EXACT: Final = Context(prec=NUMBER_DIGITS, Emax=MAX_EMAX, Emin=MIN_EMIN)
@@ -71,22 +71,22 @@ def parse_line(text: bytes) -> Any:
     """The JSON of a line, exact: no number that JSON does not have, and no key that would hide another.
 
     Raises:
-        Refused: it is not UTF-8 or not JSON, or has a key twice.
+        InvalidLine: it is not UTF-8 or not JSON, or has a key twice.
     """
     if len(text) > LINE_BYTES:
-        raise Refused(f"longer than {LINE_BYTES} bytes, and so than any entry")
+        raise InvalidLine(f"longer than {LINE_BYTES} bytes, and so than any entry")
     try:
         return _decoder.decode(text.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise Refused(f"not UTF-8: byte {error.start + 1} is {text[error.start]:#04x}") from None
+        raise InvalidLine(f"not UTF-8: byte {error.start + 1} is {text[error.start]:#04x}") from None
     except json.JSONDecodeError as error:
-        raise Refused(f"not JSON: {error.msg} at character {error.pos + 1}") from None
+        raise InvalidLine(f"not JSON: {error.msg} at character {error.pos + 1}") from None
     except RecursionError:
-        raise Refused(_TOO_DEEP) from None
+        raise InvalidLine(_TOO_DEEP) from None
     except InvalidOperation:  # an exponent of more than 18 digits
-        raise Refused(_OUT_OF_RANGE) from None
+        raise InvalidLine(_OUT_OF_RANGE) from None
     except ValueError:  # Python reads integers of at most 4,300 digits
-        raise Refused(_TOO_LONG) from None
+        raise InvalidLine(_TOO_LONG) from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -94,12 +94,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for number, name in enumerate(names) if name in names[:number])
-        raise Refused(f"{_printable(twice)}: given twice")
+        raise InvalidLine(f"{_printable(twice)}: given twice")
     return members
 
 
 def _constant(name: str) -> Any:
-    raise Refused(f"not JSON: {name}")
+    raise InvalidLine(f"not JSON: {name}")
 
 
 _decoder: Final = json.JSONDecoder(object_pairs_hook=_object, parse_float=ExactFloat, parse_constant=_constant)
@@ -109,10 +109,10 @@ def item_of(entry: Any) -> Item:
     """What the sessions table stores for a line: a Session of the contract, or an item of DynamoDB's own export.
 
     Raises:
-        Refused: it is neither, or DynamoDB cannot store it unchanged.
+        InvalidLine: it is neither, or DynamoDB cannot store it unchanged.
     """
     if not isinstance(entry, Mapping):
-        raise Refused("not a JSON object")
+        raise InvalidLine("not a JSON object")
     is_exported = entry.keys() == {"Item"}
     try:
         item = _exported_item(entry["Item"]) if is_exported else session_item(entry)
@@ -120,15 +120,15 @@ def item_of(entry: Any) -> Item:
             _check(value, LEVELS)
         size = item_bytes(item)
     except UnicodeEncodeError:
-        raise Refused("half of a surrogate pair, which is not a character") from None
+        raise InvalidLine("half of a surrogate pair, which is not a character") from None
     except RecursionError:
-        raise Refused(_TOO_DEEP) from None
+        raise InvalidLine(_TOO_DEEP) from None
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
         if is_exported:
-            raise Refused('not an item in DynamoDB\'s JSON, {"id": {"S": "..."}, ...}') from None
+            raise InvalidLine('not an item in DynamoDB\'s JSON, {"id": {"S": "..."}, ...}') from None
         raise
     if size > ITEM_BYTES:
-        raise Refused(f"{size} bytes as DynamoDB counts them, more than the {ITEM_BYTES} of an item")
+        raise InvalidLine(f"{size} bytes as DynamoDB counts them, more than the {ITEM_BYTES} of an item")
     return item
 
 
@@ -138,10 +138,10 @@ def session_item(entry: Mapping[str, Any]) -> Item:
     Times take the one stored form, absent and null fields are left out, and the two composed attributes are added.
 
     Raises:
-        Refused: it is not a Session.
+        InvalidLine: it is not a Session.
     """
     if "NewImage" in entry or "OldImage" in entry:
-        raise Refused("a change of an incremental export; a full export has the sessions")
+        raise InvalidLine("a change of an incremental export; a full export has the sessions")
     session = _checked(entry, extra="forbid")
     return to_item({name: value for name, value in session.items() if value is not None}) | _composed(session)
 
@@ -150,7 +150,7 @@ def _exported_item(item: Any) -> Item:
     """An item of DynamoDB's export to S3, with every attribute that it has.
 
     Raises:
-        Refused: it is not a Session, or its keys contradict its fields.
+        InvalidLine: it is not a Session, or its keys contradict its fields.
         ArithmeticError, AttributeError, KeyError, TypeError, ValueError: it is not an item.
     """
     session = _checked(from_item(item), extra="ignore")
@@ -162,7 +162,7 @@ def _exported_item(item: Any) -> Item:
 def _compare_keys(session: Session, item: Item) -> None:
     for name, value in _composed(session).items():
         if item.get(name, value) != value:
-            raise Refused(f"{name} contradicts the fields that it is composed of")
+            raise InvalidLine(f"{name} contradicts the fields that it is composed of")
 
 
 def _composed(session: Session) -> Item:
@@ -176,13 +176,13 @@ def _checked(values: Mapping[str, Any], extra: Any) -> Session:
     try:
         session = read_session(values, extra=extra)
     except ValidationError as error:
-        raise Refused("; ".join(_complaint(dict(fault)) for fault in error.errors(include_url=False))) from None
+        raise InvalidLine("; ".join(_complaint(dict(fault)) for fault in error.errors(include_url=False))) from None
     for name, pattern in ID_PATTERNS.items():
         value = session.get(name)
         if value is not None and re.fullmatch(pattern[1:-1], str(value)) is None:
-            raise Refused(f"{name}: not of the form {pattern[1:-1]}")
+            raise InvalidLine(f"{name}: not of the form {pattern[1:-1]}")
     if int(session["created_at"][:4]) not in YEARS:
-        raise Refused(f"created_at: not within the years {YEARS[0]} to {YEARS[-1]}")
+        raise InvalidLine(f"created_at: not within the years {YEARS[0]} to {YEARS[-1]}")
     return session
 
 
@@ -228,7 +228,7 @@ def _check(value: dict[str, Any], levels: int) -> None:
                 _check_number(each)
         case "L" | "M":
             if levels == 0:
-                raise Refused(_TOO_DEEP)
+                raise InvalidLine(_TOO_DEEP)
             for inner in content if kind == "L" else content.values():
                 _check(inner, levels - 1)
 
@@ -236,11 +236,11 @@ def _check(value: dict[str, Any], levels: int) -> None:
 def _check_number(text: str) -> None:
     number = Decimal(text)
     if not number.is_finite():
-        raise Refused("a number is infinite or not a number, which JSON does not have")
-    if number and not LEAST <= number.copy_abs() <= MOST:
-        raise Refused(_OUT_OF_RANGE)
+        raise InvalidLine("a number is infinite or not a number, which JSON does not have")
+    if number and not NUMBER_MIN <= number.copy_abs() <= NUMBER_MAX:
+        raise InvalidLine(_OUT_OF_RANGE)
     if _significant_digits(number) > NUMBER_DIGITS:
-        raise Refused(_TOO_LONG)
+        raise InvalidLine(_TOO_LONG)
 
 
 def _significant_digits(number: Decimal) -> int:
@@ -278,12 +278,12 @@ def session_line(item: Item) -> str:
     """An item as one line of JSON: every field of the contract, and nothing else.
 
     Raises:
-        Refused: it is not a Session, or its keys contradict its fields.
+        InvalidLine: it is not a Session, or its keys contradict its fields.
     """
     try:
         session = read_session(from_item(item))
     except ValidationError as error:
-        raise Refused("; ".join(_complaint(dict(fault)) for fault in error.errors(include_url=False))) from None
+        raise InvalidLine("; ".join(_complaint(dict(fault)) for fault in error.errors(include_url=False))) from None
     _compare_keys(session, item)
     fields = {name: json.dumps(value, ensure_ascii=False) for name, value in session.items() if name != "capabilities"}
     # Only configurations have numbers that lose digits as floats.

@@ -30,7 +30,7 @@ FINGERPRINT_DIGITS: Final = 16
 
 NAME_LENGTH: Final = 100
 
-_SPAN: Final = re.compile(r"([0-9]{1,6})([dhm])")
+_DURATION: Final = re.compile(r"([0-9]{1,6})([dhm])")
 _UNIT: Final = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -65,7 +65,7 @@ class IssuedKey(NamedTuple):
             "organization_id": self.organization_id,
             "name": self.name,
             "created_at": self.created_at,
-            "expires_at": None if self.expires_at is None else utc_text(self.expires_at),
+            "expires_at": None if self.expires_at is None else format_time(self.expires_at),
             "state": self.state,
         }
 
@@ -79,8 +79,8 @@ def parse_expiry(text: str, now: float | None = None) -> int:
     """
     now = time.time() if now is None else now
     try:
-        if span := _SPAN.fullmatch(text):
-            until = datetime.fromtimestamp(now, UTC) + int(span[1]) * _UNIT[span[2]]
+        if duration := _DURATION.fullmatch(text):
+            until = datetime.fromtimestamp(now, UTC) + int(duration[1]) * _UNIT[duration[2]]
         else:
             stamp = utc_timestamp(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text)
             until = datetime.fromisoformat(stamp)
@@ -99,7 +99,7 @@ def demo_key(organization_id: str) -> str:
     return DEMO_PREFIX + organization_id.removeprefix("org_")
 
 
-def utc_text(seconds: int) -> str:
+def format_time(seconds: int) -> str:
     """A moment for people and programs, in UTC."""
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -122,7 +122,14 @@ def issue(
     if len(name) > NAME_LENGTH or not name.isprintable():
         raise InvalidRequest(f"A name has at most {NAME_LENGTH} printable characters.")
     key = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
-    created_at = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return key, put(dynamodb, table, key, organization_id, name, expires_at)
+
+
+def put(
+    dynamodb: DynamoDBClient, table: str, key: str, organization_id: str, name: str, expires_at: int | None = None
+) -> IssuedKey:
+    """Stores a key by its hash; returns what the table knows of it."""
+    created_at = utc_timestamp(datetime.now(UTC).isoformat())
     issued = IssuedKey(hash_key(key), organization_id, name, created_at, expires_at)
     item: dict[str, Any] = {
         KEY_HASH: {"S": issued.key_hash},
@@ -132,8 +139,8 @@ def issue(
     }
     if expires_at is not None:
         item[EXPIRES_AT] = {"N": str(expires_at)}
-    dynamodb.put_item(TableName=table, Item=item, ConditionExpression=f"attribute_not_exists({KEY_HASH})")
-    return key, issued
+    dynamodb.put_item(TableName=table, Item=item)
+    return issued
 
 
 def list_keys(dynamodb: DynamoDBClient, table: str) -> list[IssuedKey]:
@@ -161,14 +168,14 @@ def revoke(dynamodb: DynamoDBClient, table: str, fingerprint: str) -> IssuedKey:
 
 
 def _issued(item: Item) -> IssuedKey:
-    def text(name: str) -> str:
+    def string(name: str) -> str:
         return str(item.get(name, {}).get("S", ""))
 
     expires_at = item.get(EXPIRES_AT, {}).get("N")
     return IssuedKey(
-        key_hash=text(KEY_HASH),
-        organization_id=text(ORGANIZATION_ID),
-        name=text(KEY_NAME),
-        created_at=text(CREATED_AT),
+        key_hash=string(KEY_HASH),
+        organization_id=string(ORGANIZATION_ID),
+        name=string(KEY_NAME),
+        created_at=string(CREATED_AT),
         expires_at=None if expires_at is None else int(expires_at),
     )

@@ -4,8 +4,8 @@ A line overwrites an entry of its id, but never moves it: totals follow insertio
 `organization_id`, `agent_id` and `created_at` are fixed. They are compared with what is stored by one strong
 BatchGetItem before every BatchWriteItem, which takes one read unit beside the six write units of an entry of 1.4 kB and
 its two index entries. A conditional PutItem for each entry would close the gap between the two calls, at 25 times the
-requests; in that gap only another creator of the same id can write, and `sessions counts rebuild` mends what that does
-to the counts.
+requests; in that gap only another creator of the same id can write, and `sessions counts rebuild` repairs what that
+does to the counts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 
 from ops.dynamodb import BATCH_WRITES, Throttled, read_batch, write_batch
 from ops.errors import CommandError
-from ops.items import LINE_BYTES, Refused, item_of, parse_line
+from ops.items import LINE_BYTES, InvalidLine, item_of, parse_line
 from ops.progress import OnProgress, silent
 from ops.sources import STDIN, Line
 from ops.tables import INDEX_KEYS
@@ -37,7 +37,7 @@ WORKERS: Final = 8
 THROTTLED: Final = "DynamoDB kept throttling"
 
 
-class Rejected(NamedTuple):
+class RejectedLine(NamedTuple):
     """A line that was not loaded, and why."""
 
     line: Line
@@ -69,7 +69,7 @@ def load(
     table: str,
     lines: Iterable[Line],
     *,
-    reject: Callable[[Rejected], None],
+    reject: Callable[[RejectedLine], None],
     progress: OnProgress = silent,
     total: int | None = None,
     workers: int = WORKERS,
@@ -90,7 +90,7 @@ def load(
     report = LoadReport() if report is None else report
     writer = BatchWriter(dynamodb, table)
 
-    def finished(results: Iterable[Future[tuple[int, list[Rejected]]]]) -> None:
+    def finished(results: Iterable[Future[tuple[int, list[RejectedLine]]]]) -> None:
         # What was written is counted though another batch failed in the meantime.
         for result in sorted(results, key=lambda each: each.exception() is not None):
             loaded, rejected = result.result()
@@ -101,7 +101,7 @@ def load(
         progress("loading", report.loaded + report.rejected, total)
 
     pool = ThreadPoolExecutor(workers, thread_name_prefix="load")
-    pending: set[Future[tuple[int, list[Rejected]]]] = set()
+    pending: set[Future[tuple[int, list[RejectedLine]]]] = set()
     try:
         for batch in _batches(lines, report, reject):
             pending.add(pool.submit(writer.write, batch))
@@ -118,17 +118,19 @@ def load(
     return report
 
 
-def _batches(lines: Iterable[Line], report: LoadReport, reject: Callable[[Rejected], None]) -> Iterator[list[Entry]]:
+def _batches(
+    lines: Iterable[Line], report: LoadReport, reject: Callable[[RejectedLine], None]
+) -> Iterator[list[Entry]]:
     batch: list[Entry] = []
     places: dict[str, str] = {}
     for line in lines:
         try:
             entry = Entry(line, item_of(parse_line(line.text)))
             if entry.id in places:
-                raise Refused(f"id: {entry.id} is already in {places[entry.id]}")
-        except Refused as refusal:
+                raise InvalidLine(f"id: {entry.id} is already in {places[entry.id]}")
+        except InvalidLine as error:
             report.rejected += 1
-            reject(Rejected(line, str(refusal)))
+            reject(RejectedLine(line, str(error)))
             continue
         places[entry.id] = line.place
         batch.append(entry)
@@ -155,19 +157,19 @@ class BatchWriter:
         """Makes every batch that waits for another try give up."""
         self._stopped.set()
 
-    def write(self, batch: Sequence[Entry]) -> tuple[int, list[Rejected]]:
+    def write(self, batch: Sequence[Entry]) -> tuple[int, list[RejectedLine]]:
         """Writes at most 25 entries of different ids; returns how many were written, and the others."""
         try:
             stored = self._stored(batch)
         except Throttled:
-            return 0, [Rejected(entry.line, THROTTLED) for entry in batch]
+            return 0, [RejectedLine(entry.line, THROTTLED) for entry in batch]
         rejected, waiting = [], []
         for entry in batch:
             before = stored.get(entry.id)
             if before is None or all(before.get(name) == entry.item[name] for name in INDEX_KEYS):
                 waiting.append(entry)
             else:
-                rejected.append(Rejected(entry.line, _moved(before, entry.item)))
+                rejected.append(RejectedLine(entry.line, _moved(before, entry.item)))
         if waiting:
             rejected += self._put(waiting)
         return len(batch) - len(rejected), rejected
@@ -182,19 +184,19 @@ class BatchWriter:
         items = read_batch(self._dynamodb, self._table, keys, (ID, *INDEX_KEYS), self._pause)
         return {item[ID]["S"]: item for item in items}
 
-    def _put(self, entries: Sequence[Entry]) -> list[Rejected]:
+    def _put(self, entries: Sequence[Entry]) -> list[RejectedLine]:
         """Writes entries in one request, and again what DynamoDB left; returns those it does not take."""
         try:
             requests = [{"PutRequest": {"Item": entry.item}} for entry in entries]
             write_batch(self._dynamodb, self._table, requests, self._pause)
         except Throttled as throttled:
             left = {request["PutRequest"]["Item"][ID]["S"] for request in throttled.left}
-            return [Rejected(entry.line, THROTTLED) for entry in entries if entry.id in left]
+            return [RejectedLine(entry.line, THROTTLED) for entry in entries if entry.id in left]
         except ClientError as error:
             if not _is_refusal(error):
                 raise
             if len(entries) == 1:
-                return [Rejected(entries[0].line, f"refused by DynamoDB: {error.response['Error']['Message']}")]
+                return [RejectedLine(entries[0].line, f"refused by DynamoDB: {error.response['Error']['Message']}")]
             # One entry is enough for DynamoDB to refuse all 25; which one it was is not said.
             return [rejected for entry in entries for rejected in self._put([entry])]
         return []
@@ -207,24 +209,27 @@ def _is_refusal(error: ClientError) -> bool:
 
 
 def _moved(before: Item, after: Item) -> str:
-    def text(item: Item, name: str) -> str:
+    def value(item: Item, name: str) -> str:
         return str(item.get(name, {}).get("S", "nothing"))
 
     differences = ", ".join(
-        f"{name} {text(before, name)}" for name in INDEX_KEYS if text(before, name) != text(after, name)
+        f"{name} {value(before, name)}" for name in INDEX_KEYS if value(before, name) != value(after, name)
     )
-    return f"id: an entry of this id is stored with {differences}, which never change; delete it first"
+    return (
+        f"already stored with {differences}; organization_id, agent_id and created_at never change: "
+        "delete the entry first"
+    )
 
 
-class Rejects:
+class RejectsFile:
     """The file of the lines that were not loaded, made with the first of them."""
 
     def __init__(self, source: str, path: Path | None) -> None:
         """
         Args:
             source: where the lines come from.
-            path: None for one of its name with another ending, beside it, in the current folder, or in that for
-                temporary files: the first of them that can be written to.
+            path: None for the source's name with the ending .rejects.ndjson, next to it, in the current folder or in
+                the temporary folder, whichever is writable first.
 
         Raises:
             CommandError: the path is the source itself.
@@ -236,7 +241,7 @@ class Rejects:
         self._paths = [path] if path else [folder / beside.name for folder in folders]
         self._file: BinaryIO | None = None
 
-    def __enter__(self) -> Rejects:
+    def __enter__(self) -> RejectsFile:
         return self
 
     def __exit__(self, *_: object) -> None:

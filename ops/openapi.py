@@ -111,7 +111,7 @@ def document() -> dict[str, Any]:
     }
 
 
-def text() -> str:
+def document_text() -> str:
     """The document as the file has it."""
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
@@ -216,7 +216,7 @@ def _simplified(schema: Any) -> Any:
 def main(arguments: list[str]) -> int:
     """Writes the file, or with `--check` compares it; returns the exit status."""
     if arguments == ["--check"]:
-        if not FILE.exists() or FILE.read_text(encoding="utf-8") != text():
+        if not FILE.exists() or FILE.read_text(encoding="utf-8") != document_text():
             print(f"{FILE} is not current; `make openapi` writes it.", file=sys.stderr)
             return 1
         return 0
@@ -224,7 +224,7 @@ def main(arguments: list[str]) -> int:
         print(__doc__, file=sys.stderr)
         return 2
     FILE.parent.mkdir(exist_ok=True)
-    FILE.write_text(text(), encoding="utf-8")
+    FILE.write_text(document_text(), encoding="utf-8")
     return 0
 
 

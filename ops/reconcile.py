@@ -56,7 +56,7 @@ class ReconcileReport:
 
     def __str__(self) -> str:
         return (
-            f"{self.sessions:,} sessions: {self.unchanged:,} were counted right, {self.added:,} added, "
+            f"{self.sessions:,} sessions: {self.unchanged:,} were correct, {self.added:,} added, "
             f"{self.moved:,} moved, {self.removed:,} removed, in {self.transactions:,} transactions"
         )
 
@@ -74,7 +74,7 @@ class Reconciler:
         Raises:
             Throttled: DynamoDB kept throttling.
         """
-        return self.apply(self._tables.sessions_now(session_ids))
+        return self.apply(self._tables.read_session_keys(session_ids))
 
     def apply(self, observed: Mapping[str, Marker]) -> ReconcileReport:
         """Brings the markers of sessions to what was seen of them, and looks again after every write."""
@@ -82,16 +82,20 @@ class Reconciler:
         waiting = dict(observed)
         updated: set[str] = set()
         while waiting:
-            outcome = self._counts.apply({each: as_observed(keys) for each, keys in waiting.items()})
+            outcome = self._counts.apply({session_id: as_observed(keys) for session_id, keys in waiting.items()})
             report += ReconcileReport(transactions=outcome.transactions, retries=outcome.retries, failed=outcome.failed)
             for update in outcome.updated.values():
                 report.added += update.before is None
                 report.removed += update.after is None
                 report.moved += update.before is not None and update.after is not None
             updated |= outcome.updated.keys()
-            written = [each for each in waiting if each in outcome.attempted and each not in outcome.failed]
-            now = self._tables.sessions_now(written)
-            waiting = {each: keys for each, keys in now.items() if keys != waiting[each]}
+            written = [
+                session_id
+                for session_id in waiting
+                if session_id in outcome.attempted and session_id not in outcome.failed
+            ]
+            now = self._tables.read_session_keys(written)
+            waiting = {session_id: keys for session_id, keys in now.items() if keys != waiting[session_id]}
         report.unchanged = len(observed.keys() - updated - report.failed.keys())
         return report
 
@@ -122,39 +126,56 @@ def rebuild(
     """
     if empty_first:
         empty(tables, progress)
-    lock, stopped = threading.Lock(), threading.Event()
+    stopped = threading.Event()
     reconciler, limiter = Reconciler(tables), RateLimiter(rate, stopped.wait)
     organizations, known = _by_organization(tables, progress)
     report = ReconcileReport(sessions=len(known))
-    done = 0
+    report += _count_sessions(organizations, reconciler, limiter, stopped, workers, progress)
+    for session_ids in _marked_sessions(tables, progress):
+        for chunk in chunks([session_id for session_id in session_ids if session_id not in known]):
+            limiter.wait(len(chunk))
+            report += reconciler.reconcile(chunk)
+    return report
 
-    def work(sessions: list[tuple[str, Marker]]) -> None:
+
+def _count_sessions(
+    organizations: Sequence[Sequence[tuple[str, Marker]]],
+    reconciler: Reconciler,
+    limiter: RateLimiter,
+    stopped: threading.Event,
+    workers: int,
+    progress: OnProgress,
+) -> ReconcileReport:
+    """Brings the markers of all sessions to what was seen of them, several organizations at a time.
+
+    Args:
+        stopped: set when a worker fails or the command is interrupted; it ends the others and the limiter's waits.
+    """
+    lock, report, done = threading.Lock(), ReconcileReport(), 0
+    total = sum(map(len, organizations))
+
+    def work(sessions: Sequence[tuple[str, Marker]]) -> None:
         nonlocal report, done
         observed = dict(sessions)
         for chunk in chunks(list(observed)):
             limiter.wait(len(chunk))
             if stopped.is_set():
                 return
-            reconciled = reconciler.apply({each: observed[each] for each in chunk})
+            reconciled = reconciler.apply({session_id: observed[session_id] for session_id in chunk})
             with lock:
                 report += reconciled
                 done += len(chunk)
-                progress("counting sessions", done, len(known))
+                progress("counting sessions", done, total)
 
     with ThreadPoolExecutor(workers) as pool:
         pending = [pool.submit(work, sessions) for sessions in organizations]
         try:
-            for each in as_completed(pending):
-                each.result()
+            for future in as_completed(pending):
+                future.result()
         except BaseException:
             stopped.set()
             pool.shutdown(cancel_futures=True)
             raise
-
-    for session_ids in _marked_sessions(tables, progress):
-        for chunk in chunks([each for each in session_ids if each not in known]):
-            limiter.wait(len(chunk))
-            report += reconciler.reconcile(chunk)
     return report
 
 
@@ -187,14 +208,14 @@ def _by_organization(tables: Tables, progress: OnProgress) -> tuple[list[list[tu
     organizations: defaultdict[str, list[tuple[str, Marker]]] = defaultdict(list)
     shared: dict[str | None, str | None] = {}  # one text for each organization and agent, however many sessions it has
     known: set[str] = set()
-    for session_id, keys in tables.every_session(progress):
+    for session_id, keys in tables.scan_sessions(progress):
         if keys is not None:
-            first, second = (shared.setdefault(each, each) for each in keys[:2])
+            first, second = (shared.setdefault(key, key) for key in keys[:2])
             keys = IndexKeys(first, second, keys.created_at_id)
         organizations[_organization_of(keys)].append((session_id, keys))
         known.add(session_id)
     for sessions in organizations.values():
-        sessions.sort(key=lambda each: each[1].created_at_id if each[1] else "")
+        sessions.sort(key=lambda session: session[1].created_at_id if session[1] else "")
     return sorted(organizations.values(), key=len, reverse=True), known
 
 
@@ -209,6 +230,6 @@ def _marked_sessions(tables: Tables, progress: OnProgress) -> Iterator[list[str]
     seen, total = 0, approximate_count(tables.dynamodb, tables.counts)
     page: list[Item]
     for page in scan(tables.dynamodb, tables.counts, (SCOPE, BUCKET)):
-        yield [each for each in map(marked_session, page) if each is not None]
+        yield [session_id for session_id in map(marked_session, page) if session_id is not None]
         seen += len(page)
         progress("looking for counts without a session", seen, total)

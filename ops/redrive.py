@@ -1,6 +1,6 @@
 """Counts what the stream set aside: takes pointers off the failure queue and looks at their sessions as they are now.
 
-A record is never replayed: since it was set aside, its session may have been deleted or created anew, and
+A record is never replayed: since it was set aside, its session may have been deleted or created again, and
 counted accordingly.
 """
 
@@ -17,6 +17,7 @@ from ops.progress import OnProgress, silent
 from ops.reconcile import Reconciler
 from ops.tables import Tables
 from sessions.dynamodb import is_transient
+from sessions.schema import ID
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
@@ -161,7 +162,7 @@ def _session_ids(streams: DynamoDBStreamsClient, batch: Batch, sleep: Sleep) -> 
             for record in response["Records"]:
                 sequence_number = int(record["dynamodb"]["SequenceNumber"])
                 if sequence_number <= batch.end:
-                    session_ids[record["dynamodb"]["Keys"]["id"]["S"]] = None
+                    session_ids[record["dynamodb"]["Keys"][ID]["S"]] = None
                 if sequence_number >= batch.end:
                     return list(session_ids)
             if not response["Records"]:

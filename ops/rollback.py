@@ -19,10 +19,10 @@ CAPABILITIES: Final = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
 """What an update must agree to: roles, and the transform of SAM."""
 
 ROLLOUT: Final = {"Rollout": "forced"}
-"""The parameter that ships at once and whatever the alarms say, which are going off because of what is taken back."""
+"""The parameter that ships at once and whatever the alarms say, which go off because of what is taken back."""
 
 POLL_SECONDS: Final = 10
-POLLS_MOST: Final = 180
+POLLS_MAX: Final = 180
 """Of the update: half an hour."""
 
 ARTIFACT: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]+)/")
@@ -88,7 +88,7 @@ def restore(cloudformation: Any, s3: Any, stack: str, snapshot: Snapshot) -> boo
         raise
     try:
         waiter = cloudformation.get_waiter("stack_update_complete")
-        waiter.wait(StackName=stack, WaiterConfig={"Delay": POLL_SECONDS, "MaxAttempts": POLLS_MOST})
+        waiter.wait(StackName=stack, WaiterConfig={"Delay": POLL_SECONDS, "MaxAttempts": POLLS_MAX})
     except WaiterError as error:
         raise RollbackFailed(reason(cloudformation, stack) or str(error)) from error
     return True

@@ -1,7 +1,7 @@
 """Whether a deployment responds as the contract says: requests from outside, with nothing but a URL and a key.
 
 Writes nothing, and works whether the organization has no session or millions, and beside live traffic: a check
-that needs the list to stand still says so when it does not.
+that needs an unchanged list says so when the list changes.
 """
 
 from __future__ import annotations
@@ -39,18 +39,22 @@ RETRIES: Final = urllib3.Retry(
 )
 """A request that is throttled or finds the service busy is made again, after at most 10 seconds."""
 
-STILL_TRIES: Final = 3
-"""Tries of a check that needs the list to stand still."""
+UNCHANGED_TRIES: Final = 3
+"""Tries of a check that needs the list not to change."""
 
 PAGES: Final = 5
 """Pages that are followed from the first and from the last one."""
 
 OTHER_ORGANIZATION: Final = "org_" + "f" * 32
-NOBODY: Final = "agent_" + "f" * 32
+UNKNOWN_AGENT: Final = "agent_" + "f" * 32
 
 
 class Unreachable(CommandError):
     """Nothing at this address speaks HTTP, or not in time."""
+
+
+class NotTheApi(CommandError):
+    """DynamoDB is at this address."""
 
 
 class ContractBroken(Exception):
@@ -150,6 +154,7 @@ class Api:
 
         Raises:
             Unreachable: there is no response.
+            NotTheApi: it is DynamoDB that responds.
         """
         target = path + (f"?{query}" if query else "")
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -158,6 +163,8 @@ class Api:
         except (HTTPError, LocationValueError) as error:
             reason = " ".join(str(getattr(error, "reason", error)).split())
             raise Unreachable(f"No response from {self._url}{path}: {reason}") from None
+        if response.headers.get("Content-Type", "").startswith("application/x-amz-json"):
+            raise NotTheApi(f"{self._url} is DynamoDB; `make run` has the API on PORT, 8080 unless changed.")
         try:
             body = json.loads(response.data)
         except ValueError:
@@ -173,6 +180,7 @@ def smoke(url: str, key: str) -> Iterator[Result]:
 
     Raises:
         Unreachable: there is no response, and so no use in going on.
+        NotTheApi: it is DynamoDB that responds.
     """
     api = Api(url, key)
     for name, check in CHECKS.items():
@@ -180,7 +188,7 @@ def smoke(url: str, key: str) -> Iterator[Result]:
 
 
 def _result(name: str, check: Check, api: Api) -> Result:
-    for _ in range(STILL_TRIES):
+    for _ in range(UNCHANGED_TRIES):
         try:
             check(api)
         except ListChanged:
@@ -189,13 +197,13 @@ def _result(name: str, check: Check, api: Api) -> Result:
             return Result(name, True, str(remark))
         except ContractBroken as fault:
             return Result(name, False, str(fault))
-        except (ValueError, KeyError, TypeError, AttributeError) as fault:  # of an response in quite another form
+        except (ValueError, KeyError, TypeError, AttributeError) as fault:  # a response in a different shape
             return Result(name, False, " ".join(f"{type(fault).__name__}: {fault}".split()))
         return Result(name, True, "")
     return Result(name, True, "not judged: the list changes while it is read")
 
 
-def _while_it_stands_still(check: Check) -> Check:
+def _while_it_does_not_change(check: Check) -> Check:
     """Takes what a check finds wrong for a fault only when the list is as long after it as it was before."""
 
     def checked(api: Api) -> None:
@@ -241,7 +249,7 @@ def _limits(api: Api) -> None:
         )
 
 
-@_while_it_stands_still
+@_while_it_does_not_change
 def _next_pages(api: Api) -> None:
     query = {"limit": "7"}
     keys: list[tuple[str, str]] = []
@@ -264,7 +272,7 @@ def _next_pages(api: Api) -> None:
         raise ContractBroken("following rel=next repeats entries, or does not go from newer to older")
 
 
-@_while_it_stands_still
+@_while_it_does_not_change
 def _last_page(api: Api) -> None:
     first = api.get(limit=7)
     total = first.page()["total"]
@@ -288,7 +296,7 @@ def _last_page(api: Api) -> None:
         query = response.links["prev"]
 
 
-@_while_it_stands_still
+@_while_it_does_not_change
 def _past_the_end(api: Api) -> None:
     response = api.get(offset=INT32_MAX)
     page = response.page()
@@ -297,7 +305,7 @@ def _past_the_end(api: Api) -> None:
     response.expect(is_true=page["total"] == total, otherwise=f"total {page['total']}, {total} on the first page")
 
 
-@_while_it_stands_still
+@_while_it_does_not_change
 def _agent(api: Api) -> None:
     everything = api.get(limit=1).page()
     if not everything["data"]:
@@ -314,10 +322,10 @@ def _agent(api: Api) -> None:
     )
 
 
-def _agent_of_nobody(api: Api) -> None:
-    response = api.get(agent_id=NOBODY)
+def _unknown_agent(api: Api) -> None:
+    response = api.get(agent_id=UNKNOWN_AGENT)
     page = response.page()
-    response.expect(is_true=(page["data"], page["total"]) == ([], 0), otherwise="entries of an agent that is not there")
+    response.expect(is_true=(page["data"], page["total"]) == ([], 0), otherwise="entries of an unknown agent")
 
 
 def _bad_parameters(api: Api) -> None:
@@ -334,7 +342,7 @@ def _bad_parameters(api: Api) -> None:
 
 
 def _unknown_parameter(api: Api) -> None:
-    response = api.get(agentid=NOBODY)
+    response = api.get(agentid=UNKNOWN_AGENT)
     message = response.error(400, "invalid_parameter")
     response.expect(is_true=all(name in message for name in PARAMETERS), otherwise=f"does not list them: {message}")
 
@@ -378,17 +386,17 @@ CHECKS: Final[dict[str, Check]] = {
     "first page: form, order, defaults, headers": _first_page,
     "empty and null mean not given": _not_given,
     "limits from 1 to 100": _limits,
-    "rel=next leads on without repeating": _next_pages,
+    "rel=next repeats nothing": _next_pages,
     "rel=last and rel=prev lead back from the end": _last_page,
-    "past the end there is nothing but the total": _past_the_end,
-    "one agent's sessions alone": _agent,
-    "an agent that is not there has no sessions": _agent_of_nobody,
-    "400 for what breaks a rule": _bad_parameters,
+    "past the end: no entries, true total": _past_the_end,
+    "only one agent's sessions": _agent,
+    "an unknown agent has no sessions": _unknown_agent,
+    "400 for an invalid value": _bad_parameters,
     "400 for a parameter that does not exist": _unknown_parameter,
     "401 without a key": _no_key,
     "401 with a bad key": _bad_key,
     "401 before 400": _identity_first,
-    "Bearer and ApiKey before the key": _schemes,
+    "Bearer and ApiKey schemes": _schemes,
     "403 for another organization": _other_organization,
     "404 for another path": _other_path,
     "405 for another method": _other_method,

@@ -31,6 +31,18 @@ class UnreadableSource(CommandError):
     """What was given is not what `load` reads; the message says what it is, and what to do."""
 
 
+class NotLines(UnreadableSource):
+    """JSON in another layout than a Session a line; the caller says what to do about it."""
+
+    def __init__(self, message: str, jq_filter: str) -> None:
+        """
+        Args:
+            jq_filter: with which `jq -c` makes lines of it.
+        """
+        super().__init__(message)
+        self.jq_filter = jq_filter
+
+
 class Line(NamedTuple):
     """A line of a file."""
 
@@ -93,18 +105,13 @@ class Source:
         try:
             for line in read_lines(_unpacked(file)):
                 if is_first and line.text.lstrip()[:1] == b"[":
-                    raise UnreadableSource(
-                        f"{name or self.name} is a JSON array, not a Session a line: {self._advice('.[]')}"
-                    )
+                    raise NotLines(f"{name or self.name} is a JSON array, not one Session a line", ".[]")
                 if is_first and line.text.strip() == b"{":
-                    raise UnreadableSource(f"{name or self.name} has Sessions over several lines: {self._advice('.')}")
+                    raise NotLines(f"{name or self.name} has Sessions over several lines, not one a line", ".")
                 is_first = False
                 yield line._replace(file=name)
         except (OSError, EOFError, zlib.error) as error:
             raise UnreadableSource(f"{name or self.name}: {_reason(error)}.") from None
-
-    def _advice(self, jq: str) -> str:
-        return f"`jq -c '{jq}' {'FILE' if self.path == STDIN else self.path} | sessions load -` loads it."
 
     def _named_by(self, path: Path) -> list[Path]:
         if path.name == SUMMARY:

@@ -73,7 +73,7 @@ def _sample(target: Target) -> dict[str, int]:
         PaginationConfig={"MaxItems": SAMPLE, "PageSize": SAMPLE},
     )
     sessions = {item[ID]["S"]: index_keys(item[ID]["S"], item) for page in pages for item in page}
-    markers = target.tables.markers_now(list(sessions))
+    markers = target.tables.read_markers(list(sessions))
     return {
         "sample": len(sessions),
         "counted": sum(markers[session_id] == keys for session_id, keys in sessions.items()),
@@ -84,7 +84,7 @@ def _stack(target: Target) -> dict[str, Any]:
     described = target.stack_description
     return {
         "status": described["StackStatus"],
-        "deployed_at": _text(described.get("LastUpdatedTime", described["CreationTime"])),
+        "deployed_at": _timestamp(described.get("LastUpdatedTime", described["CreationTime"])),
     }
 
 
@@ -114,7 +114,7 @@ def _stream(target: Target) -> dict[str, Any]:
 def _queue(target: Target) -> dict[str, int]:
     names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     attributes = target.sqs.get_queue_attributes(QueueUrl=target.failure_queue, AttributeNames=names)["Attributes"]
-    return {"waiting": int(attributes[names[0]]), "in_work": int(attributes[names[1]])}
+    return {"waiting": int(attributes[names[0]]), "in_flight": int(attributes[names[1]])}
 
 
 def _alarms(target: Target) -> dict[str, Any]:
@@ -125,7 +125,9 @@ def _alarms(target: Target) -> dict[str, Any]:
     return {
         "total": len(alarms),
         "in_alarm": {
-            each["AlarmName"]: _text(each["StateUpdatedTimestamp"]) for each in alarms if each["StateValue"] == "ALARM"
+            each["AlarmName"]: _timestamp(each["StateUpdatedTimestamp"])
+            for each in alarms
+            if each["StateValue"] == "ALARM"
         },
     }
 
@@ -137,7 +139,7 @@ def _versions(target: Target, function: str) -> dict[str, Any]:
     return {"version": alias["FunctionVersion"], "shifting_to": shares}
 
 
-def _text(moment: datetime) -> str:
+def _timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -157,7 +159,7 @@ def problems(found: Mapping[str, Any]) -> list[str]:
         said.append("There is no event source mapping: nothing is counted.")
     if found["failure_queue"]["waiting"]:
         said.append("The failure queue is not empty; see `sessions counts redrive`.")
-    said += [f"The alarm {name} is on since {since}." for name, since in found["alarms"]["in_alarm"].items()]
+    said += [f"Alarm {name} has been on since {since}." for name, since in found["alarms"]["in_alarm"].items()]
     if not found["stack"]["status"].endswith("_COMPLETE") or "ROLLBACK" in found["stack"]["status"]:
         said.append(f"The stack is {found['stack']['status']}.")
     return said
@@ -169,7 +171,7 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for table in found["tables"].values():
         size = _size(table["approximate_bytes"])
         yield "table", f"{table['name']}: {table['status']}, about {table['approximate_items']:,} items, {size}"
-    yield "counted", f"{found['counted']['counted']} of {found['counted']['sample']} sessions looked at"
+    yield "counted", f"{found['counted']['counted']} of {found['counted']['sample']} sampled sessions"
     if "stack" in found:
         stream = found["stream"]
         behind = (
@@ -178,7 +180,7 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "stream", ", ".join(filter(None, [*stream["states"], behind, *stream["last_results"]]))
         yield (
             "failure queue",
-            f"{found['failure_queue']['waiting']} waiting, {found['failure_queue']['in_work']} in work",
+            f"{found['failure_queue']['waiting']} waiting, {found['failure_queue']['in_flight']} in flight",
         )
         yield "alarms", f"{len(found['alarms']['in_alarm'])} of {found['alarms']['total']} on"
         for name, function in found["functions"].items():

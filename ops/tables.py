@@ -29,7 +29,7 @@ from sessions.schema import (
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-Thing = TypeVar("Thing")
+T = TypeVar("T")
 
 INDEX_KEYS: Final = (ORGANIZATION_ID, ORGANIZATION_AGENT, CREATED_AT_ID)
 """The attributes that say where a session is listed and counted."""
@@ -52,7 +52,7 @@ class Tables(NamedTuple):
     sleep: Sleep = time.sleep
     """Makes every pause, before another try and otherwise."""
 
-    def every_session(self, progress: OnProgress) -> Iterator[tuple[str, Marker]]:
+    def scan_sessions(self, progress: OnProgress) -> Iterator[tuple[str, Marker]]:
         """Where each session of the table is to be counted."""
         done, total = 0, approximate_count(self.dynamodb, self.sessions)
         for page in scan(self.dynamodb, self.sessions, (ID, *INDEX_KEYS)):
@@ -61,34 +61,34 @@ class Tables(NamedTuple):
             done += len(page)
             progress("reading sessions", done, total)
 
-    def sessions_now(self, session_ids: Sequence[str]) -> dict[str, Marker]:
-        """Where each of these sessions is to be counted, by a strongly consistent look at it.
+    def read_session_keys(self, session_ids: Sequence[str]) -> dict[str, Marker]:
+        """Where each of these sessions is to be counted, by a strongly consistent read of it.
 
         Raises:
             Throttled: DynamoDB kept throttling; any other fault is raised as it is.
         """
         found: dict[str, Marker] = dict.fromkeys(session_ids)
         for chunk in chunks(session_ids):
-            keys = [{ID: {"S": each}} for each in chunk]
+            keys = [{ID: {"S": session_id}} for session_id in chunk]
             for item in read_batch(self.dynamodb, self.sessions, keys, (ID, *INDEX_KEYS), self.sleep):
                 found[item[ID]["S"]] = index_keys(item[ID]["S"], item)
         return found
 
-    def markers_now(self, session_ids: Sequence[str]) -> dict[str, Marker]:
-        """Where each of these sessions is counted, by a strongly consistent look at its marker.
+    def read_markers(self, session_ids: Sequence[str]) -> dict[str, Marker]:
+        """Where each of these sessions is counted, by a strongly consistent read of its marker.
 
         Raises:
             Throttled: DynamoDB kept throttling; any other fault is raised as it is.
         """
         found: dict[str, Marker] = dict.fromkeys(session_ids)
         for chunk in chunks(list(filter(fits_marker, session_ids))):
-            keys = [marker_key(each) for each in chunk]
+            keys = [marker_key(session_id) for session_id in chunk]
             for marker in read_batch(self.dynamodb, self.counts, keys, sleep=self.sleep):
                 found[marked_session(marker) or ""] = marked_keys(marker)
         return found
 
-    def bins_now(self, rows: Iterable[Row]) -> dict[Bin, int]:
-        """The bins of these rows, by a strongly consistent look at them.
+    def read_bins(self, rows: Iterable[Row]) -> dict[Bin, int]:
+        """The bins of these rows, by a strongly consistent read of them.
 
         Raises:
             Throttled: DynamoDB kept throttling; any other fault is raised as it is.
@@ -102,7 +102,7 @@ class Tables(NamedTuple):
         return found
 
 
-def chunks(things: Sequence[Thing]) -> Iterable[Sequence[Thing]]:
+def chunks(values: Sequence[T]) -> Iterable[Sequence[T]]:
     """As many at a time as one request reads."""
-    for start in range(0, len(things), BATCH_GET_KEYS):
-        yield things[start : start + BATCH_GET_KEYS]
+    for start in range(0, len(values), BATCH_GET_KEYS):
+        yield values[start : start + BATCH_GET_KEYS]

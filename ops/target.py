@@ -62,6 +62,11 @@ def is_url(text: str) -> bool:
         return False
 
 
+def is_aws_host(host: str) -> bool:
+    """Whether a host is an endpoint of AWS itself."""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+
+
 class Target:
     """A stack or an account of AWS, or another DynamoDB-compatible engine, and the tables there."""
 
@@ -105,7 +110,7 @@ class Target:
     def is_other_engine(self) -> bool:
         """Whether DynamoDB is not AWS's; then nothing has to be configured."""
         host = urlsplit(self._endpoint_url or "").hostname
-        return bool(host) and not str(host).endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+        return bool(host) and not is_aws_host(str(host))
 
     @property
     def description(self) -> str:
@@ -136,7 +141,8 @@ class Target:
     @cached_property
     def tables(self) -> Tables:
         """The tables that are counted and count."""
-        return Tables(self.dynamodb, self.sessions_table, self.counts_table)
+        sessions, counts = self.sessions_table, self.counts_table  # before the client: a missing name is likelier
+        return Tables(self.dynamodb, sessions, counts)
 
     @cached_property
     def outputs(self) -> Mapping[str, str]:
@@ -151,23 +157,23 @@ class Target:
 
     @cached_property
     def dynamodb(self) -> DynamoDBClient:
-        """DynamoDB."""
+        """The client of DynamoDB, or of the engine at the endpoint."""
         return cast("DynamoDBClient", self.client("dynamodb", self._endpoint_url))
 
     @cached_property
     def streams(self) -> DynamoDBStreamsClient:
-        """DynamoDB Streams, which another engine has behind the same URL."""
+        """The client of DynamoDB Streams; another engine serves them at the same URL."""
         own = self._endpoint_url if self.is_other_engine else None
         return cast("DynamoDBStreamsClient", self.client("dynamodbstreams", own))
 
     @cached_property
     def sqs(self) -> SQSClient:
-        """SQS."""
+        """The client of SQS, which is always AWS's."""
         return cast("SQSClient", self.client("sqs"))
 
     def client(self, service: str, endpoint_url: str | None = None) -> Any:
         """A new client of any service."""
-        session: Any = boto3.session.Session(botocore_session=self._session)
+        session: Any = self._boto3
         return session.client(service, endpoint_url=endpoint_url, config=CONFIG)
 
     def explain(self, error: BotoCoreError | ClientError) -> str:
@@ -203,12 +209,21 @@ class Target:
         if not name and self.is_other_engine:
             name = LOCAL_NAMES.get(output)
         if not name and self.is_other_engine:
-            raise ConfigurationError(f"Another engine has no failure queue, unless {option} names one.")
+            raise ConfigurationError(f"Only a stack has a failure queue; use --stack or {option}.")
         if not name:
-            local = ", or `make run` with --endpoint-url http://127.0.0.1:8001" if output in LOCAL_NAMES else ""
-            raise ConfigurationError(f"Name the stack with --stack, or what to work on with {option}{local}.")
+            if output == FAILURE_QUEUE:
+                raise ConfigurationError(f"Which queue? Use --stack NAME or {option} URL.")
+            raise ConfigurationError(
+                f"Which table? Use --stack NAME, {option} NAME, or --endpoint-url http://127.0.0.1:8001 for what "
+                "`make run` serves."
+            )
         self._used.append(name)
         return name
+
+    @cached_property
+    def _boto3(self) -> boto3.session.Session:
+        # One for all clients: a second one would register boto3's additions to S3 again, which then fail.
+        return boto3.session.Session(botocore_session=self._session)
 
     @cached_property
     def _session(self) -> botocore.session.Session:

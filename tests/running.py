@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class Running(NamedTuple):
-    """A local API that answers."""
+    """A local API that serves."""
 
     url: str
     dynamodb_url: str

@@ -1,4 +1,4 @@
-"""The house: who may use whom. Each file stands above what it uses, and nothing runs back up."""
+"""Which module may import which: only those of the layers below its own."""
 
 import ast
 from pathlib import Path
@@ -8,17 +8,17 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "layers" / "sessions" / "python" / "sessions"
 
-# From the ground up: a module may import those of the floors below its own.
-FLOORS = [
-    {"cold_start", "errors", "schema", "request_sender", "response_checks", "response_parser"},
+# From the bottom up: a module may import those of the layers below its own.
+LAYERS = [
+    {"cold_start", "errors", "events", "schema", "request_sender", "response_checks", "response_parser"},
     {"settings", "contract", "items", "histograms"},
     {"dynamodb", "observability"},
     {"api_keys", "responses", "pages.index", "pages.counts", "pages.locate", "counting.transitions"},
     {"pages.page", "counting.transactions"},
 ]
-FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
+LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
-OPS_FLOORS = [
+OPS_LAYERS = [
     {"errors", "progress", "items", "openapi"},
     {"dynamodb", "sources", "rollback"},
     {"tables"},
@@ -26,7 +26,7 @@ OPS_FLOORS = [
     {"redrive", "status"},
     {"cli"},
 ]
-OPS_FLOOR = {name: number for number, names in enumerate(OPS_FLOORS) for name in names}
+OPS_LAYER = {name: number for number, names in enumerate(OPS_LAYERS) for name in names}
 
 # What each third-party package is for: the only modules that may import it.
 USERS = {
@@ -55,7 +55,7 @@ def imports(path: Path) -> set[str]:
 
 def own(names: set[str]) -> set[str]:
     """The modules of the shared package among these names."""
-    return {name.removeprefix("sessions.") for name in names} & set(FLOOR)
+    return {name.removeprefix("sessions.") for name in names} & set(LAYER)
 
 
 def name_of(path: Path) -> str:
@@ -65,13 +65,13 @@ def name_of(path: Path) -> str:
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.stem != "__init__")
 
 
-def test_every_module_of_the_shared_package_has_a_floor() -> None:
-    assert {name_of(path) for path in MODULES} <= set(FLOOR)
+def test_every_module_of_the_shared_package_has_a_layer() -> None:
+    assert {name_of(path) for path in MODULES} <= set(LAYER)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_of_the_shared_package_uses_only_what_stands_below_it(path: Path) -> None:
-    above = {name for name in own(imports(path)) if FLOOR[name] >= FLOOR[name_of(path)]}
+def test_a_module_of_the_shared_package_imports_only_lower_layers(path: Path) -> None:
+    above = {name for name in own(imports(path)) if LAYER[name] >= LAYER[name_of(path)]}
     assert above == set()
 
 
@@ -105,12 +105,12 @@ OPS_MODULES = sorted(path for path in (ROOT / "ops").glob("*.py") if path.stem !
 
 
 @pytest.mark.parametrize("path", OPS_MODULES, ids=lambda path: path.stem)
-def test_a_module_of_the_operators_toolkit_uses_only_what_stands_below_it(path: Path) -> None:
-    used = {name.removeprefix("ops.") for name in imports(path)} & set(OPS_FLOOR)
-    assert {name for name in used if OPS_FLOOR[name] >= OPS_FLOOR[path.stem]} == set()
+def test_a_module_of_ops_imports_only_lower_layers(path: Path) -> None:
+    used = {name.removeprefix("ops.") for name in imports(path)} & set(OPS_LAYER)
+    assert {name for name in used if OPS_LAYER[name] >= OPS_LAYER[path.stem]} == set()
 
 
-def test_the_operators_toolkit_does_not_use_the_local_wing() -> None:
+def test_ops_does_not_import_ops_local() -> None:
     users = [path.name for path in (ROOT / "ops").glob("*.py") if any("ops.local" in name for name in imports(path))]
     assert users == []
 

@@ -43,10 +43,10 @@ def test_a_command_of_the_documents_prints_what_they_say(
     assert re.fullmatch(pattern, printed, re.DOTALL), f"{name}: {command}\nprinted:\n{printed}\nexpected:\n{output}"
 
 
-def test_the_make_words_of_the_documents_exist() -> None:
-    words = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    used = {word for document in DOCUMENTS for word in re.findall(r"`make ([a-z-]+)", document.read_text())}
-    assert used <= words
+def test_the_make_targets_of_the_documents_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    used = {target for document in DOCUMENTS for target in re.findall(r"`make ([a-z-]+)", document.read_text())}
+    assert used <= targets
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

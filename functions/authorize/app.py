@@ -1,6 +1,6 @@
 """The gateway's authorizer: a request's headers in, a policy and the caller's organization out."""
 
-from sessions import cold_start  # first, see there
+from sessions import cold_start  # must be first: it keeps out modules that nobody uses
 
 # isort: split
 
@@ -12,7 +12,8 @@ from aws_lambda_powertools.utilities.data_classes.api_gateway_authorizer_event i
 )
 
 from sessions import dynamodb, settings
-from sessions.api_keys import ApiKey, ApiKeys, Denial, header_values
+from sessions.api_keys import ApiKey, ApiKeys, Denial
+from sessions.events import header_values
 from sessions.observability import Observability
 
 environment = settings.read(settings.AuthorizeSettings)
@@ -26,7 +27,7 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     """An Allow policy for a live key, a Deny policy for anything else; only faults of ours raise.
 
     Raises:
-        Unavailable: DynamoDB did not answer; the gateway turns it into a 503.
+        Unavailable: DynamoDB did not respond; the gateway turns it into a 503.
     """
     request = APIGatewayAuthorizerRequestEvent(event)
     caller = api_keys.identify(header_values(request, "Authorization"))

@@ -58,13 +58,13 @@ def check_key() -> None:
     method = "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/live/GET/v1/sessions"
     policy = invoke(AUTHORIZE, request() | {"type": "REQUEST", "methodArn": method})
     effects = [statement["Effect"] for statement in policy["policyDocument"]["Statement"]]
-    expect(effects == ["Deny"], f"authorize answers an unknown key with {effects}")
+    expect(effects == ["Deny"], f"authorize returned {effects} for an unknown key")
 
 
 def check_page() -> None:
     """The first page has the form of the contract, and a total that agrees with it."""
     response = list_sessions(limit="5")
-    expect(response["statusCode"] == 200, f"list_sessions answers with {response['statusCode']}")
+    expect(response["statusCode"] == 200, f"list_sessions returned {response['statusCode']}")
     page = json.loads(response["body"])
     expect(set(page) == {"data", "total", "offset", "limit"}, f"a page has {sorted(page)}")
     expect((page["offset"], page["limit"]) == (0, 5), "the page is another one than was asked for")
@@ -80,7 +80,7 @@ def check_refusal() -> None:
     """A wrong parameter is refused in the form of the contract."""
     response = list_sessions(limit="0")
     seen = response["statusCode"], json.loads(response["body"])["error"]["code"]
-    expect(seen == (400, "invalid_parameter"), f"list_sessions answers a wrong limit with {seen}")
+    expect(seen == (400, "invalid_parameter"), f"list_sessions returned {seen} for an invalid limit")
 
 
 def list_sessions(**query: str) -> Any:
@@ -95,7 +95,7 @@ def invoke(version: str, event: dict[str, Any]) -> Any:
 
     Raises:
         ReleaseRefused: it crashed, timed out or could not start.
-        ClientError, BotoCoreError: Lambda did not call it, or did not answer.
+        ClientError, BotoCoreError: Lambda did not call it, or did not respond.
     """
     response = lambda_.invoke(FunctionName=version, Payload=json.dumps(event))
     payload = json.loads(response["Payload"].read())

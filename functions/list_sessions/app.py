@@ -1,6 +1,6 @@
 """`GET /v1/sessions`: an API Gateway event in, a page of sessions out."""
 
-from sessions import cold_start  # first, see there
+from sessions import cold_start  # must be first: it keeps out modules that nobody uses
 
 # isort: split
 
@@ -10,9 +10,10 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
 
 from sessions import dynamodb, responses, settings
-from sessions.api_keys import caller_organization, header_values
+from sessions.api_keys import caller_organization
 from sessions.contract import page_request
 from sessions.errors import ApiError, InternalError, MethodNotAllowed, NotFound
+from sessions.events import header_values
 from sessions.observability import Observability, RequestLog
 from sessions.pages.page import Pages
 
@@ -37,8 +38,8 @@ def list_sessions() -> Response[str]:
 
 
 @app.not_found
-def other_method(_: Exception) -> Response[str]:
-    """405, whoever calls."""
+def method_not_allowed(_: Exception) -> Response[str]:
+    """405: Powertools found no route, and `known_path` has checked the path, so it is the method."""
     return refuse(MethodNotAllowed())
 
 
@@ -52,7 +53,7 @@ app.exception_handler(Exception)(refuse)
 
 
 def known_path(router: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[str]:
-    """404 for another path, before the method is looked at: a preflight there is no exception."""
+    """404 for another path, before the method is looked at: for a preflight (OPTIONS) there, too."""
     if router.current_event.path != responses.PATH:
         raise NotFound
     response: Response[str] = next_middleware(router)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ops.keys import demo_key
-from sessions.api_keys import hash_key, parse_key
-from sessions.contract import utc_timestamp
-from sessions.schema import CREATED_AT, KEY_HASH, KEY_NAME, ORGANIZATION_ID
+from ops.keys import demo_key, put
+from sessions.api_keys import parse_key
+from sessions.schema import ORGANIZATION_ID
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -44,11 +42,5 @@ class DemoKeys:
                 file=sys.stderr,
             )
             return
-        item = {
-            KEY_HASH: {"S": hash_key(key)},
-            ORGANIZATION_ID: {"S": organization_id},
-            KEY_NAME: {"S": "local"},
-            CREATED_AT: {"S": utc_timestamp(datetime.now(UTC).isoformat())},
-        }
-        self._dynamodb.put_item(TableName=self._table, Item=item)
+        put(self._dynamodb, self._table, key, organization_id, "local")
         self.issued[organization_id] = key

@@ -51,13 +51,13 @@ def readable(function: str, line: str) -> str:
     hidden = _SHOWN_APART | _NOT_SHOWN | metrics
     fields = "".join(f" {name}={_value(value)}" for name, value in record.items() if name not in hidden)
     headline = f"{time.strftime('%H:%M:%S')} {level} {function}: {record.get('message', '')}{fields}"
-    return _printable(headline) + (f"\n{record['exception'].rstrip()}" if record.get("exception") else "")
+    return printable(headline) + (f"\n{record['exception'].rstrip()}" if record.get("exception") else "")
 
 
 def _value(value: Any) -> str:
     return value if isinstance(value, str) and value and " " not in value else json.dumps(value, ensure_ascii=False)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Without what a terminal would obey or could not show."""
     return "".join(character if character.isprintable() else "?" for character in text)

@@ -17,6 +17,8 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from werkzeug.serving import WSGIRequestHandler, make_server, select_address_family
 from werkzeug.wsgi import get_input_stream
 
+from ops.local.function_log import printable
+
 BODY_BYTES_MAX: Final = 10 * 1024 * 1024
 """Largest body of a request ('Amazon API Gateway quotas')."""
 
@@ -118,7 +120,7 @@ class QuietRequestHandler(WSGIRequestHandler):
     timeout = IDLE_SECONDS
 
     def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's name
-        """Nothing."""
+        """Silences werkzeug's own lines."""
 
 
 class _Handler(QuietRequestHandler):
@@ -153,7 +155,7 @@ class _Handler(QuietRequestHandler):
             return
         milliseconds = (time.monotonic() - self._started) * 1000 if self._started else 0
         request = _KEY.sub(r"\1...", " ".join(self.requestline.split()[:2])).encode("ascii", "backslashreplace")
-        shown = "".join(each if each.isprintable() else "?" for each in request.decode()[:200])
+        shown = printable(request.decode()[:200])
         print(f"{time.strftime('%H:%M:%S')} {int(code)} {shown} {milliseconds:.0f} ms", file=sys.stderr, flush=True)
 
 

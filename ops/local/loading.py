@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from ops.dynamodb import scan
-from ops.load import Rejected, load
+from ops.load import RejectedLine, load
 from ops.local import sample
 from ops.local.settings import CannotStart
 from ops.progress import OnProgress, Progress
 from ops.reconcile import rebuild
-from ops.sources import Line, Source, UnreadableSource
+from ops.sources import Line, NotLines, Source, UnreadableSource
 from ops.tables import Tables
 from sessions.schema import ORGANIZATION_ID
 
@@ -91,15 +91,20 @@ class Data:
         else:
             return 0
 
-        def reject(rejected: Rejected) -> None:
-            print(f"{self._path}, {rejected.line.place}: not loaded: {rejected.reason}", file=sys.stderr, flush=True)
+        name = self._path or "the sample"
+
+        def reject(rejected: RejectedLine) -> None:
+            print(f"{name}, {rejected.line.place}: not loaded: {rejected.reason}", file=sys.stderr, flush=True)
 
         try:
             report = load(client, SESSIONS, lines, reject=reject, progress=progress, total=total)
+        except NotLines as error:
+            convert = f"`jq -c '{error.jq_filter}' {name} > sessions.ndjson` converts it."
+            raise CannotStart(f"DATA: {error}; {convert}") from None
         except UnreadableSource as error:
             raise CannotStart(f"DATA: {error}") from None
         if report.rejected or not report.loaded:
-            print(f"{self._path}: {report.loaded:,} loaded, {report.rejected:,} not", file=sys.stderr, flush=True)
+            print(f"{name}: {report.loaded:,} loaded, {report.rejected:,} not", file=sys.stderr, flush=True)
         return report.loaded
 
 

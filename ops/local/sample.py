@@ -73,10 +73,10 @@ def _session(
         "organization_id": organization_id,
         "agent_id": agent["id"],
         "status": status,
-        "created_at": _text(created_at),
-        "updated_at": _text(min(updated_at, NOW)),
-        "started_at": _text(min(started_at, NOW)) if started_at else None,
-        "finished_at": _text(min(updated_at, NOW)) if finished else None,
+        "created_at": _timestamp(created_at),
+        "updated_at": _timestamp(min(updated_at, NOW)),
+        "started_at": _timestamp(min(started_at, NOW)) if started_at else None,
+        "finished_at": _timestamp(min(updated_at, NOW)) if finished else None,
         "title": kind["title"].format(**words) if kind["title"] and asked else None,
         "preview": _preview(kind["preview"].format(**words)) if asked else None,
         "output_preview": _preview(kind["output_preview"].format(**words)) if answered else None,
@@ -107,5 +107,5 @@ def _preview(text: str) -> str:
     return text if len(text) <= PREVIEW_CHARACTERS else text[: PREVIEW_CHARACTERS - 1] + "…"
 
 
-def _text(moment: datetime) -> str:
+def _timestamp(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds") + "Z"

@@ -110,10 +110,10 @@ def _bound(host: str, port: int, name: str) -> socket.socket:
         raise CannotStart(f"HOST is {host!r}, which is not an address.") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise CannotStart(f"port {port} is busy; {name}=... chooses another.") from None
+            raise CannotStart(f"port {port} is in use; choose another with {name}=...") from None
         if error.errno == errno.EADDRNOTAVAIL:
             raise CannotStart(f"HOST is {host!r}, which is not an address of this machine.") from None
-        raise CannotStart(f"port {port}: {error.strerror}; {name}=... chooses another.") from None
+        raise CannotStart(f"port {port}: {error.strerror}; choose another with {name}=...") from None
 
 
 def _use_engine(engine: dynamodb.DynamoDB) -> None:

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+from ops.target import is_aws_host, is_url
+
 HOST: Final = "127.0.0.1"
 PORT: Final = 8080
 DYNAMODB_PORT: Final = 8001
@@ -67,15 +69,9 @@ class Settings(NamedTuple):
 
 
 def _check_endpoint(endpoint: str) -> None:
-    try:
-        parts = urlsplit(endpoint)
-        host, is_url = parts.hostname or "", parts.scheme in ("http", "https") and bool(parts.hostname)
-        is_url = is_url and parts.port != 0
-    except ValueError:  # an unfinished bracket, a port that is not a number
-        host, is_url = "", False
-    if not is_url:
+    if not is_url(endpoint):
         raise CannotStart(f"AWS_ENDPOINT_URL_DYNAMODB is {endpoint!r}, not a URL such as http://127.0.0.1:8000.")
-    if host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws")):
+    if is_aws_host(urlsplit(endpoint).hostname or ""):
         raise CannotStart(f"AWS_ENDPOINT_URL_DYNAMODB is AWS itself ({endpoint}); this is for one machine.")
 
 

@@ -36,7 +36,7 @@ class Site:
     def __init__(self, gateway: Respond, keys: Mapping[str, str]) -> None:
         """
         Args:
-            keys: the demo key of each organization; looked at anew for every request.
+            keys: the demo key of each organization; read again for every request.
         """
         self._gateway = gateway
         self._keys = keys

@@ -96,7 +96,7 @@ class Stream(NamedTuple):
 
 
 class Template(NamedTuple):
-    """All of it."""
+    """What the local API takes from the template."""
 
     stage: str
     tables: list[Table]

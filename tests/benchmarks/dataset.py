@@ -48,7 +48,7 @@ PART: Final = 50_000
 """Entries in one file of the export."""
 
 FORMAT: Final = 3
-"""Raised when entries or their distribution change: an export of another format is made anew."""
+"""Raised when entries or their distribution change: an export of another format is made again."""
 
 
 class Organization(NamedTuple):

@@ -34,8 +34,8 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     }
     body = to_json(query)
     connection.request("POST", "/", body, signed(body))
-    answer = from_json(connection.getresponse().read())
-    return {"statusCode": 200, "body": to_json({"data": answer["Items"]}).decode()}
+    response = from_json(connection.getresponse().read())
+    return {"statusCode": 200, "body": to_json({"data": response["Items"]}).decode()}
 
 
 def signed(body: bytes) -> dict[str, str]:

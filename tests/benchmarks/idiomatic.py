@@ -1,7 +1,7 @@
 """The implementation to compare with: what the documentation of Powertools and boto3 leads to.
 
 A resolver that validates, a table of `boto3.resource`, models, Logger, Metrics and Tracer; `total` and
-`offset` by walking the index. Written for these benchmarks and nothing else; it answers as the product does.
+`offset` by walking the index. Written for these benchmarks and nothing else; it responds as the product does.
 """
 
 import os

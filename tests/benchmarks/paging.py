@@ -54,7 +54,7 @@ READ_UNIT_BYTES: Final = 4_096
 """A Query rounds what it read up to so much, at half a unit each ('Read and write operations')."""
 
 
-class Place(NamedTuple):
+class PageCase(NamedTuple):
     """A page to ask for, and the entries that it must have."""
 
     name: str
@@ -71,7 +71,7 @@ class Place(NamedTuple):
 class Measured(NamedTuple):
     """A place, its cost, and the median times of its rounds in milliseconds."""
 
-    place: Place
+    place: PageCase
     cost: Cost
     pages_ms: float
     handler_ms: float
@@ -113,7 +113,7 @@ def main() -> None:
         sys.exit("Not every goal is met.")
 
 
-def places(organization: Organization) -> list[Place]:
+def places(organization: Organization) -> list[PageCase]:
     """The offsets that are measured in one organization."""
     size = len(organization.keys)
     last = (size - 1) // LIMIT_DEFAULT * LIMIT_DEFAULT
@@ -133,7 +133,7 @@ def places(organization: Organization) -> list[Place]:
     return [*found, place("half, one agent", organization, page_request(agent_id, of_agent // 2))]
 
 
-def crowded_place(organization: Organization) -> Place:
+def crowded_place(organization: Organization) -> PageCase:
     """The middle of a crowded minute."""
     first, end = organization.ranks_in(dataset.CROWDED_MINUTE)
     return place(f"middle of a minute of {end - first:,}", organization, page_request(None, (first + end) // 2))
@@ -144,11 +144,11 @@ def page_request(agent_id: str | None, offset: int, limit: int = LIMIT_DEFAULT) 
     return PageRequest.model_construct(agent_id=agent_id, offset=offset, limit=limit)
 
 
-def place(name: str, organization: Organization, request: PageRequest) -> Place:
+def place(name: str, organization: Organization, request: PageRequest) -> PageCase:
     """A page, with the slice of the sorted list that it must be."""
     keys = organization.of_agent(request.agent_id)
     expected = organization.sessions(keys[request.offset : request.offset + request.limit])
-    return Place(name, organization, request, len(keys), expected)
+    return PageCase(name, organization, request, len(keys), expected)
 
 
 def walk(reader: Reader, partition: Partition, offset: int, limit: int) -> tuple[list[Item], int]:
@@ -210,7 +210,7 @@ class _Bench:
             billed = response["ConsumedCapacity"]["CapacityUnits"]
             assert billed == math.ceil(read / READ_UNIT_BYTES) / 2, f"{billed} units for {read} bytes"
 
-    def measure(self, places: Sequence[Place]) -> list[Measured]:
+    def measure(self, places: Sequence[PageCase]) -> list[Measured]:
         """Every place in every round, one after another, in each way; every response is compared."""
         pages_ms: list[list[float]] = [[] for _ in places]
         handler_ms: list[list[float]] = [[] for _ in places]
@@ -249,23 +249,23 @@ class _Bench:
             offset = rng.choice((rng.randrange(len(keys[agent_id])), rng.randrange(*ranks[agent_id])))
             request = page_request(agent_id, offset, limit)
             expected = organization.sessions(keys[agent_id][offset : offset + limit])
-            _, cost = self._page(Place("random", organization, request, len(keys[agent_id]), expected))
+            _, cost = self._page(PageCase("random", organization, request, len(keys[agent_id]), expected))
             found.append((request, cost))
         return found
 
-    def _page(self, place: Place) -> tuple[float, Cost]:
+    def _page(self, place: PageCase) -> tuple[float, Cost]:
         took, listed = _timed(lambda: self._pages.page(place.organization.id, place.request))
         assert listed.page == _page_of(place), f"a wrong page: {place.name}, {place.request}"
         return took, listed.cost
 
-    def _respond(self, place: Place) -> float:
+    def _respond(self, place: PageCase) -> float:
         event = engine.list_event(place.organization.id, place.request)
         took, response = _timed(lambda: self._handler(event, None))
         assert response["statusCode"] == 200, response["body"]
         assert json.loads(response["body"]) == _page_of(place), f"a wrong response: {place.name}, {place.request}"
         return took
 
-    def _walk(self, place: Place) -> tuple[float, Cost]:
+    def _walk(self, place: PageCase) -> tuple[float, Cost]:
         reader = Reader(self._client, TimeLimit().reads, deadline=math.inf)
         took, (items, total) = _timed(lambda: walk(reader, place.partition, place.request.offset, place.request.limit))
         assert total == place.total
@@ -409,11 +409,11 @@ def _point(measured: Sequence[Measured], size: int) -> plot.Point:
     )
 
 
-def _walks(place: Place) -> int:
+def _walks(place: PageCase) -> int:
     return WALKS if len(place.organization.keys) <= WALK_ENTRIES else 1
 
 
-def _page_of(place: Place) -> dict[str, Any]:
+def _page_of(place: PageCase) -> dict[str, Any]:
     return {
         "data": place.expected,
         "total": place.total,

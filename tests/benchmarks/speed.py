@@ -160,7 +160,7 @@ def tables_of(
         "and written once: no total, no check, no log.",
     )
     start = report.Table(
-        "Start-up, milliseconds of CPU from a bare interpreter to the first answer",
+        "Start-up, milliseconds of CPU from a bare interpreter to the first response",
         ("contender", "with bytecode", "quartiles", "to the idiomatic one", "without bytecode", "quartiles"),
         [
             (
@@ -331,13 +331,13 @@ def authorize_event() -> dict[str, Any]:
 
 
 class Worker:
-    """A contender's process, warm after its first answer."""
+    """A contender's process, warm after its first response."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self.start = self._reply()
 
-    def answer(self, event: dict[str, Any], times: int = 1) -> dict[str, Any]:
+    def call(self, event: dict[str, Any], times: int = 1) -> dict[str, Any]:
         assert self._process.stdin
         print(json.dumps({"event": event, "times": times}), file=self._process.stdin, flush=True)
         return self._reply()
@@ -387,10 +387,10 @@ def compare(workers: dict[str, Worker], port: int) -> dict[str, int]:
         bodies = {}
         for name, each in workers.items():
             before = served(port)
-            answer = each.answer(list_event(size))["answer"]
+            response = each.call(list_event(size))["response"]
             requests[name] = served(port) - before
-            assert answer["statusCode"] == 200, answer
-            bodies[name] = json.loads(answer["body"])
+            assert response["statusCode"] == 200, response
+            bodies[name] = json.loads(response["body"])
         floor = bodies.pop(FLOOR.name)
         assert all(body == bodies[OURS.name] for body in bodies.values()), "the responses differ"
         assert len(bodies[OURS.name]["data"]) == size
@@ -413,7 +413,7 @@ def measure_warm(workers: dict[str, Worker], rounds: int) -> Warm:
         for size in speed_engine.SIZES:
             turns.rotate()  # who comes first after another size finds everything else's caches cold
             for name, each in turns:
-                cpu[name, size].append(each.answer(list_event(size), REQUESTS)["cpu_ms"])
+                cpu[name, size].append(each.call(list_event(size), REQUESTS)["cpu_ms"])
     return cpu
 
 

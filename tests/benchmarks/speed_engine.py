@@ -1,8 +1,8 @@
-"""A DynamoDB of prepared answers, so that the contenders are measured and not an engine.
+"""A DynamoDB of prepared responses, so that the contenders are measured and not an engine.
 
 Holds, for each page size, an organization with exactly as many sessions: what the walk costs beyond the
 page itself is not held against the idiomatic implementation here. Prints its port when it is ready; `GET /`
-tells how many requests it has answered.
+tells how many requests it has served.
 """
 
 import json
@@ -61,7 +61,7 @@ def sessions(entries: int) -> list[dict[str, Any]]:
     return sorted(items, key=lambda item: str(item["created_at_id"]["S"]), reverse=True)
 
 
-def answers() -> dict[str, list[dict[str, Any]]]:
+def responses() -> dict[str, list[dict[str, Any]]]:
     """Items by the value of their partition key."""
     prepared: dict[str, list[dict[str, Any]]] = {organization(size): sessions(size) for size in SIZES}
     for size in SIZES:
@@ -74,7 +74,7 @@ def answers() -> dict[str, list[dict[str, Any]]]:
 class Engine(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    prepared = answers()
+    prepared = responses()
     encoded: dict[bytes, bytes] = {}  # noqa: RUF012
     served = 0
 
@@ -85,21 +85,21 @@ class Engine(BaseHTTPRequestHandler):
         request = self.rfile.read(int(self.headers["Content-Length"]))
         Engine.served += 1
         if request not in self.encoded:
-            self.encoded[request] = json.dumps(self._answer(json.loads(request)), ensure_ascii=False).encode()
+            self.encoded[request] = json.dumps(self._response(json.loads(request)), ensure_ascii=False).encode()
         self._send(self.encoded[request])
 
-    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _response(self, request: dict[str, Any]) -> dict[str, Any]:
         if self.headers["X-Amz-Target"].endswith("GetItem"):
             return {"Item": {"organization_id": {"S": organization(20)}, "name": {"S": "bench"}}}
         scope = next(iter(request["ExpressionAttributeValues"].values()))["S"]
         items = self.prepared[scope if "IndexName" in request else f"counts of {scope}"]
         page = items[: request.get("Limit", len(items))]
-        answer: dict[str, Any] = {"Count": len(page), "Items": page, "ScannedCount": len(page)}
+        response: dict[str, Any] = {"Count": len(page), "Items": page, "ScannedCount": len(page)}
         if "ReturnConsumedCapacity" in request:
-            answer["ConsumedCapacity"] = {"CapacityUnits": 0.5, "TableName": request["TableName"]}
+            response["ConsumedCapacity"] = {"CapacityUnits": 0.5, "TableName": request["TableName"]}
         if request.get("Limit") == len(page):
-            answer["LastEvaluatedKey"] = {name: page[-1][name] for name in ("organization_id", "created_at_id", "id")}
-        return answer
+            response["LastEvaluatedKey"] = {name: page[-1][name] for name in ("organization_id", "created_at_id", "id")}
+        return response
 
     def _send(self, body: bytes) -> None:
         head = (

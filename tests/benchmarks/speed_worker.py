@@ -1,4 +1,4 @@
-"""One contender in a process of its own: imports a handler, answers what it is told to, reports its times.
+"""One contender in a process of its own: imports a handler, calls it as told, reports its times.
 
 Runs on the runtime's Python with nothing on its path but the contender's own folders. The first line on
 standard output reports the start; then each line on standard input, `{"event": ..., "times": n}`, is answered
@@ -34,12 +34,12 @@ def main() -> None:
     imported = time.perf_counter(), time.process_time()
     handler = __import__(module).handler
     ready = time.perf_counter(), time.process_time()
-    answer = handler(event, Context())
-    answered = time.perf_counter(), time.process_time()
+    response = handler(event, Context())
+    responded = time.perf_counter(), time.process_time()
     report = {
         "import_ms": [(after - before) * 1000 for before, after in zip(imported, ready, strict=True)],
-        "first_ms": [(after - before) * 1000 for before, after in zip(ready, answered, strict=True)],
-        "answer": answer,
+        "first_ms": [(after - before) * 1000 for before, after in zip(ready, responded, strict=True)],
+        "response": response,
         "python": sys.version.split()[0],
         "modules": len(sys.modules.keys() - KNOWN),
     }
@@ -48,9 +48,9 @@ def main() -> None:
         order = json.loads(line)
         began = time.process_time()
         for _ in range(order["times"]):
-            answer = handler(order["event"], Context())
+            response = handler(order["event"], Context())
         cpu_ms = (time.process_time() - began) * 1000 / order["times"]
-        print(json.dumps({"cpu_ms": cpu_ms, "answer": answer}), file=replies)
+        print(json.dumps({"cpu_ms": cpu_ms, "response": response}), file=replies)
 
 
 main()

@@ -25,7 +25,7 @@ REFUSED = "Failed to load resource: the server responded with a status of 4"
 UNREACHABLE = "Failed to load resource:"
 
 
-class Watched:
+class ConsolePage:
     """A page whose console is watched: an error that a test did not announce fails it."""
 
     def __init__(self, page: Page, url: str) -> None:
@@ -50,7 +50,7 @@ class Watched:
             self.errors.append(message.text)
 
 
-Open = Callable[..., Watched]
+Open = Callable[..., ConsolePage]
 
 
 @pytest.fixture(scope="session")
@@ -69,12 +69,12 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def watch(browser: Browser, running: Running, request: pytest.FixtureRequest) -> Iterator[Open]:
     """Opens windows; each is photographed at the end, and its console must be clean."""
-    opened: list[Watched] = []
+    opened: list[ConsolePage] = []
 
-    def begin(viewport: dict[str, int] = WIDE, scheme: str = "light", url: str | None = None) -> Watched:
+    def begin(viewport: dict[str, int] = WIDE, scheme: str = "light", url: str | None = None) -> ConsolePage:
         context = browser.new_context(viewport=viewport, color_scheme=scheme)  # type: ignore[arg-type]
         context.set_default_timeout(10_000)
-        watched = Watched(context.new_page(), url or running.url)
+        watched = ConsolePage(context.new_page(), url or running.url)
         opened.append(watched)
         return watched
 
@@ -90,6 +90,6 @@ def watch(browser: Browser, running: Running, request: pytest.FixtureRequest) ->
 
 
 @pytest.fixture
-def console(watch: Open) -> Watched:
+def console(watch: Open) -> ConsolePage:
     """The window of most tests: wide and light."""
     return watch()

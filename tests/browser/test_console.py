@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from ops.items import item_of
-from tests.browser.conftest import NARROW, REFUSED, UNREACHABLE, WIDE, Open, Watched
+from tests.browser.conftest import NARROW, REFUSED, UNREACHABLE, WIDE, ConsolePage, Open
 from tests.running import Running, local_api
 from tests.service import session
 
@@ -40,7 +40,7 @@ def expect_page(page: Page, number: int, of: int, text: str) -> None:
     expect(page.locator("#result")).to_have_attribute("aria-busy", "false")
 
 
-def test_it_lists_the_first_page_of_the_first_organization(console: Watched) -> None:
+def test_it_lists_the_first_page_of_the_first_organization(console: ConsolePage) -> None:
     page = console.open()
     expect_page(page, 1, 24, "1 to 20 of 480 sessions")
     assert len(rows(page)) == 20
@@ -48,7 +48,7 @@ def test_it_lists_the_first_page_of_the_first_organization(console: Watched) -> 
     expect(page.get_by_role("link", name="First")).to_have_attribute("aria-disabled", "true")
 
 
-def test_next_previous_first_and_last_lead_through_the_pages(console: Watched) -> None:
+def test_next_previous_first_and_last_lead_through_the_pages(console: ConsolePage) -> None:
     page = console.open()
     expect_page(page, 1, 24, "1 to 20 of 480 sessions")
     first = rows(page)
@@ -64,7 +64,7 @@ def test_next_previous_first_and_last_lead_through_the_pages(console: Watched) -
     assert rows(page) == first
 
 
-def test_a_jump_leads_to_any_page(console: Watched) -> None:
+def test_a_jump_leads_to_any_page(console: ConsolePage) -> None:
     page = console.open("/?size=1")
     expect_page(page, 1, 480, "1 to 1 of 480 sessions")
     page.locator("#jump").fill("241")
@@ -74,7 +74,7 @@ def test_a_jump_leads_to_any_page(console: Watched) -> None:
 
 
 @pytest.mark.parametrize(("typed", "page_number"), [("999", 24), ("0", 1), ("", 3)])
-def test_a_jump_beyond_the_ends_stays_within_them(console: Watched, typed: str, page_number: int) -> None:
+def test_a_jump_beyond_the_ends_stays_within_them(console: ConsolePage, typed: str, page_number: int) -> None:
     page = console.open("/?page=3")
     page.locator("#jump").fill(typed)
     page.locator("#jump").press("Enter")
@@ -82,7 +82,7 @@ def test_a_jump_beyond_the_ends_stays_within_them(console: Watched, typed: str, 
     expect(page.locator("#jump")).to_have_value(str(page_number))
 
 
-def test_the_cost_stays_flat_on_the_way_to_the_last_page(console: Watched) -> None:
+def test_the_cost_stays_flat_on_the_way_to_the_last_page(console: ConsolePage) -> None:
     page = console.open()
     expect(page.locator("#cost")).to_have_text(re.compile(r"^\d round trips? · [\d.]+ read units? · \d+ ms$"))
     pager(page, "Last")
@@ -95,7 +95,7 @@ def test_the_cost_stays_flat_on_the_way_to_the_last_page(console: Watched) -> No
     assert all(int(trips) <= 4 and float(units) <= 12 for _, _, trips, units, _ in costs)
 
 
-def test_an_agent_in_the_list_filters_by_it(console: Watched) -> None:
+def test_an_agent_in_the_list_filters_by_it(console: ConsolePage) -> None:
     page = console.open("/?page=2")
     link = page.locator(f'#rows a[title="Only {AGENT}"]').first
     link.click()
@@ -105,7 +105,7 @@ def test_an_agent_in_the_list_filters_by_it(console: Watched) -> None:
     expect(page).to_have_url(re.compile(rf"agent={AGENT}&page=1"))
 
 
-def test_an_agent_can_be_typed_and_taken_back(console: Watched) -> None:
+def test_an_agent_can_be_typed_and_taken_back(console: ConsolePage) -> None:
     page = console.open()
     page.get_by_label("Agent", exact=True).fill(AGENT)
     page.get_by_label("Agent", exact=True).press("Enter")
@@ -115,7 +115,7 @@ def test_an_agent_can_be_typed_and_taken_back(console: Watched) -> None:
     expect_page(page, 1, 24, "1 to 20 of 480 sessions")
 
 
-def test_an_agent_without_sessions_offers_all_agents(console: Watched) -> None:
+def test_an_agent_without_sessions_offers_all_agents(console: ConsolePage) -> None:
     page = console.open("/?agent=agent_" + "0" * 32)
     expect(page.get_by_role("heading", name="No sessions")).to_be_visible()
     page.get_by_role("link", name="All agents").click()
@@ -123,7 +123,7 @@ def test_an_agent_without_sessions_offers_all_agents(console: Watched) -> None:
     expect(page.locator("#agent")).to_have_value("")
 
 
-def test_another_page_size_keeps_the_first_session_in_sight(console: Watched) -> None:
+def test_another_page_size_keeps_the_first_session_in_sight(console: ConsolePage) -> None:
     page = console.open("/?page=5&size=20")
     expect_page(page, 5, 24, "81 to 100 of 480 sessions")
     (first, *_) = rows(page)
@@ -132,14 +132,14 @@ def test_another_page_size_keeps_the_first_session_in_sight(console: Watched) ->
     assert first in rows(page)
 
 
-def test_another_organization_starts_anew(console: Watched) -> None:
+def test_another_organization_starts_on_its_first_page(console: ConsolePage) -> None:
     page = console.open(f"/?page=5&agent={AGENT}")
     page.get_by_label("Organization").select_option(SECOND_ORGANIZATION)
     expect_page(page, 1, 4, "1 to 20 of 72 sessions")
     expect(page.locator("#agent")).to_have_value("")
 
 
-def test_reload_and_back_show_the_view_of_the_address(console: Watched) -> None:
+def test_reload_and_back_show_the_view_of_the_address(console: ConsolePage) -> None:
     page = console.open(f"/?org={SECOND_ORGANIZATION}&page=3&size=10")
     expect_page(page, 3, 8, "21 to 30 of 72 sessions")
     listed = rows(page)
@@ -154,14 +154,14 @@ def test_reload_and_back_show_the_view_of_the_address(console: Watched) -> None:
     expect_page(page, 3, 8, "21 to 30 of 72 sessions")
 
 
-def test_a_page_that_does_not_exist_leads_to_the_last(console: Watched) -> None:
+def test_a_page_that_does_not_exist_leads_to_the_last(console: ConsolePage) -> None:
     page = console.open("/?page=99")
     expect(page.get_by_role("heading", name="There is no page 99")).to_be_visible()
     page.get_by_role("link", name="Last page").click()
     expect_page(page, 24, 24, "461 to 480 of 480 sessions")
 
 
-def test_a_click_on_a_session_opens_its_details_at_an_address(console: Watched) -> None:
+def test_a_click_on_a_session_opens_its_details_at_an_address(console: ConsolePage) -> None:
     page = console.open()
     row = page.locator("#rows tr").nth(2)
     title = row.locator(".title").inner_text()
@@ -179,7 +179,7 @@ def test_a_click_on_a_session_opens_its_details_at_an_address(console: Watched) 
     expect_page(page, 1, 24, "1 to 20 of 480 sessions")
 
 
-def test_back_closes_the_details(console: Watched) -> None:
+def test_back_closes_the_details(console: ConsolePage) -> None:
     page = console.open("/?page=2")
     page.locator("#rows tr .title").first.click()
     expect(page.get_by_role("dialog")).to_be_visible()
@@ -188,12 +188,12 @@ def test_back_closes_the_details(console: Watched) -> None:
     expect_page(page, 2, 24, "21 to 40 of 480 sessions")
 
 
-def test_a_session_of_another_page_is_said_not_to_be_on_this_one(console: Watched) -> None:
+def test_a_session_of_another_page_is_said_not_to_be_on_this_one(console: ConsolePage) -> None:
     page = console.open("/?page=1&session=session_0")
     expect(page.get_by_role("dialog", name="Not on this page")).to_be_visible()
 
 
-def test_the_keyboard_alone_is_enough(console: Watched) -> None:
+def test_the_keyboard_alone_is_enough(console: ConsolePage) -> None:
     page = console.open()
     expect_page(page, 1, 24, "1 to 20 of 480 sessions")
     page.get_by_role("link", name="Next").focus()
@@ -213,7 +213,7 @@ def test_the_keyboard_alone_is_enough(console: Watched) -> None:
     expect(title).to_be_focused()
 
 
-def test_a_wrong_key_replaces_the_result(console: Watched) -> None:
+def test_a_wrong_key_replaces_the_result(console: ConsolePage) -> None:
     console.expected.append(REFUSED)
     page = console.open()
     expect_page(page, 1, 24, "1 to 20 of 480 sessions")
@@ -232,7 +232,7 @@ def test_a_wrong_key_replaces_the_result(console: Watched) -> None:
     expect(page.get_by_role("textbox", name="API key")).to_be_hidden()
 
 
-def test_a_typed_key_lives_as_long_as_the_tab(console: Watched) -> None:
+def test_a_typed_key_lives_as_long_as_the_tab(console: ConsolePage) -> None:
     console.expected.append(REFUSED)
     page = console.open()
     page.get_by_label("Organization").select_option(label="Another API key…")
@@ -243,7 +243,7 @@ def test_a_typed_key_lives_as_long_as_the_tab(console: Watched) -> None:
     expect_page(page, 1, 4, "1 to 20 of 72 sessions")
 
 
-def test_a_wrong_agent_is_told_in_the_words_of_the_api(console: Watched) -> None:
+def test_a_wrong_agent_is_told_in_the_words_of_the_api(console: ConsolePage) -> None:
     console.expected.append(REFUSED)
     page = console.open()
     page.get_by_label("Agent", exact=True).fill("nobody")
@@ -253,7 +253,7 @@ def test_a_wrong_agent_is_told_in_the_words_of_the_api(console: Watched) -> None
     assert rows(page) == []
 
 
-def test_texts_of_sessions_are_never_markup(console: Watched, running: Running) -> None:
+def test_texts_of_sessions_are_never_markup(console: ConsolePage, running: Running) -> None:
     organization_id = "org_" + uuid.uuid4().hex
     entry = session(1, organization_id=organization_id, title="<img src=x onerror=alert(1)>", tags=["<b>"])
     dynamodb = boto3.client("dynamodb", endpoint_url=running.dynamodb_url)

@@ -6,10 +6,10 @@ import re
 
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Watched
+from tests.browser.conftest import ConsolePage
 
 
-def test_the_reference_calls_the_api_with_the_demo_key(console: Watched) -> None:
+def test_the_reference_calls_the_api_with_the_demo_key(console: ConsolePage) -> None:
     page = console.open("/docs")
     page.get_by_role("button", name="Execute").click()
     response = page.locator(".live-responses-table")
@@ -17,7 +17,7 @@ def test_the_reference_calls_the_api_with_the_demo_key(console: Watched) -> None
     expect(response).to_contain_text('"total": 480')
 
 
-def test_another_organization_is_one_choice_away(console: Watched) -> None:
+def test_another_organization_is_one_choice_away(console: ConsolePage) -> None:
     page = console.open("/docs")
     page.get_by_role("button", name="Execute").wait_for()
     page.get_by_label("Try it with the demo key of").select_option("evr_local_00000000000000000000000000000003")
@@ -25,7 +25,7 @@ def test_another_organization_is_one_choice_away(console: Watched) -> None:
     expect(page.locator(".live-responses-table")).to_contain_text('"total": 12')
 
 
-def test_the_reference_describes_fields_errors_and_the_key(console: Watched) -> None:
+def test_the_reference_describes_fields_errors_and_the_key(console: ConsolePage) -> None:
     page = console.open("/docs")
     for status in ("200", "400", "401", "403", "404", "405", "429", "500", "503"):
         expect(page.locator(f'.responses-table [data-code="{status}"]').first).to_be_visible()
@@ -34,13 +34,13 @@ def test_the_reference_describes_fields_errors_and_the_key(console: Watched) -> 
         expect(page.locator("section.models").get_by_role("button", name=schema, exact=True).first).to_be_visible()
 
 
-def test_an_address_with_a_slash_leads_to_the_reference(console: Watched) -> None:
+def test_an_address_with_a_slash_leads_to_the_reference(console: ConsolePage) -> None:
     page = console.open("/docs/")
     expect(page).to_have_url(re.compile("/docs$"))
     expect(page.get_by_role("heading", name=re.compile("^Sessions"))).to_be_visible()
 
 
-def test_a_lost_browser_finds_the_console(console: Watched) -> None:
+def test_a_lost_browser_finds_the_console(console: ConsolePage) -> None:
     console.expected.append("Failed to load resource: the server responded with a status of 404")
     page = console.open("/v1")
     page.get_by_role("main").get_by_role("link", name="console").click()

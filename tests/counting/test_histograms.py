@@ -17,10 +17,10 @@ from sessions.histograms import (
     Bins,
     Level,
     add,
-    find,
+    find_bin,
+    find_day,
     month_of,
     month_text,
-    narrow,
     places,
     total,
 )
@@ -98,16 +98,16 @@ def test_every_rank_is_found_in_the_range_that_holds_its_entry(sort_keys: list[s
     rows = rows_of(sort_keys)
     assert sum(total(bins) for _, bins in months_of(rows)) == len(sort_keys)
     for rank, key in enumerate(newest_first):
-        span = find(months_of(rows), rank)
+        span = find_day(months_of(rows), rank)
         for level in (None, DAY, TEN_MINUTES):
             assert span is not None
             if level is not None:
-                span = narrow(span, level, rows[level.bucket(span.text)], rank)
+                span = find_bin(span, level, rows[level.bucket(span.text)], rank)
             assert span.start <= rank < span.end
             held = [each for each in newest_first if within(span, each)]
             assert held == newest_first[span.start : span.end]
             assert key in held
-    assert find(months_of(rows), len(sort_keys)) is None
+    assert find_day(months_of(rows), len(sort_keys)) is None
 
 
 def within(span: BinRange, key: str) -> bool:
@@ -118,13 +118,13 @@ def within(span: BinRange, key: str) -> bool:
 
 def test_a_row_that_holds_less_than_the_coarser_one_said_ends_before_the_offset() -> None:
     span = BinRange("2026-11-23", "2026-11-23", "2026-11-24", 10, 20)
-    narrower = narrow(span, DAY, {"164": 3}, 15)
+    narrower = find_bin(span, DAY, {"164": 3}, 15)
     assert (narrower.start, narrower.end, narrower.lower) == (10, 13, "2026-11-23")
 
 
 def test_a_bin_below_zero_counts_as_0() -> None:
     assert total({"01": 5, "02": -3}) == 5
-    assert narrow(BinRange("2026-11", "2026-11", "2026-12", 0, 5), MONTH, {"30": -3, "01": 5}, 0).text == "2026-11-01"
+    assert find_bin(BinRange("2026-11", "2026-11", "2026-12", 0, 5), MONTH, {"30": -3, "01": 5}, 0).text == "2026-11-01"
 
 
 @pytest.mark.parametrize("bucket", ["M", "M2026-13", "M2026-1", "M2026-11-", "H2026-11-23T16", "S", "M２026-11"])

@@ -54,6 +54,13 @@ def test_a_page_is_a_slice_of_the_callers_own_list(
         assert all(other not in response.text.replace(caller, "") for other in ORGANIZATIONS if other != caller)
 
 
+def test_an_organization_named_like_the_agent_of_another_one_is_refused(service: Service) -> None:
+    service.put(*map(session, range(40)))
+    service.drain()
+    response = service.get("offset=2147483647", organization=f"{ORGANIZATION}#{AGENT}")
+    assert (response.status, response.body) == (401, UNAUTHORIZED)
+
+
 @pytest.mark.parametrize("context", [{}, {"organization_id": ""}, {"organization_id": None}, {"organization_id": 7}])
 def test_without_an_organization_from_the_authorizer_nothing_is_listed(
     service: Service, context: dict[str, Any]

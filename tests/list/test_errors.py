@@ -1,5 +1,6 @@
 """Every refusal and every fault in the contract's one shape, through the handler."""
 
+import json
 import logging
 from typing import Any
 from unittest.mock import Mock
@@ -8,6 +9,7 @@ import botocore.exceptions
 import pytest
 
 from sessions.errors import SettingMissing
+from sessions.responses import ENVELOPE_BYTES, RESPONSE_BYTES_MAX, fits_response
 from tests.conftest import Lines
 from tests.service import ORGANIZATION, OTHER_ORGANIZATION, TEMPLATE, Response, Service, load, session, small_limits
 
@@ -201,3 +203,12 @@ def test_metrics_are_written_whatever_the_log_level_is(
     assert "message" not in line
     assert line["Responses.invalid_parameter"] == [1]
     assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["stack", "service"]]
+
+
+@pytest.mark.parametrize("escaped", ['"', "\\", "\u2028", "\u2029"])
+def test_what_lambda_escapes_counts_towards_the_response(escaped: str) -> None:
+    body = b"{" + b"x" * 3_200_000
+    room = RESPONSE_BYTES_MAX - ENVELOPE_BYTES - len(body)
+    added = len(json.dumps(escaped, ensure_ascii=escaped > "~")) - 2
+    assert fits_response(body + escaped.encode() * (room // added))
+    assert not fits_response(body + escaped.encode() * (room // added + 1))

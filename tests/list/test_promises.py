@@ -18,17 +18,17 @@ from sessions.histograms import (
     TEN_MINUTES,
     BinRange,
     add,
-    find,
+    find_bin,
+    find_day,
     month_of,
     month_text,
-    narrow,
     places,
     total,
 )
 from sessions.pages.index import PAGE_READS, TRANSFERRED_SKIP
 from sessions.pages.locate import NEAR, StartingPoint, is_near, starting_point
 from sessions.pages.page import Limits, PageResult, Pages
-from sessions.response_checks import damage
+from sessions.response_checks import find_damage
 from sessions.schema import index_keys
 from tests.counting.memory import Memory
 from tests.service import ORGANIZATION, session
@@ -396,7 +396,7 @@ def test_an_offset_is_near_when_either_end_of_its_range_is() -> None:
 
 def test_the_day_of_a_rank_is_found_over_the_months() -> None:
     months = [(2026 * 12 + 10, {"02": 2, "05": 3, "07": -4}), (2026 * 12 + 8, {"30": 1, "01": 2})]
-    found = [find(months, offset) for offset in range(9)]
+    found = [find_day(months, offset) for offset in range(9)]
     newer = BinRange("2026-11-05", "2026-11-05", "2026-11-06", 0, 3)
     older = BinRange("2026-11-02", "2026-11-02", "2026-11-03", 3, 5)
     last = BinRange("2026-09-30", "2026-09-30", "2026-09-31", 5, 6)
@@ -405,15 +405,15 @@ def test_the_day_of_a_rank_is_found_over_the_months() -> None:
 
 
 def test_the_first_and_the_last_month_have_no_end() -> None:
-    assert find([(0, {"01": 1})], 0) == BinRange("0000-01-01", None, "0000-01-02", 0, 1)
-    assert find([(119_999, {"31": 1})], 0) == BinRange("9999-12-31", "9999-12-31", None, 0, 1)
+    assert find_day([(0, {"01": 1})], 0) == BinRange("0000-01-01", None, "0000-01-02", 0, 1)
+    assert find_day([(119_999, {"31": 1})], 0) == BinRange("9999-12-31", "9999-12-31", None, 0, 1)
 
 
 def test_a_range_that_holds_less_than_was_said_ends_before_the_offset() -> None:
     span = BinRange("2026-11-23", "2026-11-23", "2026-11-24", 10, 20)
-    assert narrow(span, DAY, {"164": 4, "165": -2}, 15) == BinRange("2026-11-23", "2026-11-23", "2026-11-24", 10, 14)
+    assert find_bin(span, DAY, {"164": 4, "165": -2}, 15) == BinRange("2026-11-23", "2026-11-23", "2026-11-24", 10, 14)
     ten = BinRange("2026-11-23T16:4", "2026-11-23T16:4", "2026-11-23T16:5", 10, 14)
-    assert narrow(span, DAY, {"164": 4, "165": -2}, 13) == ten
+    assert find_bin(span, DAY, {"164": 4, "165": -2}, 13) == ten
 
 
 @pytest.mark.parametrize(
@@ -527,7 +527,7 @@ def without(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
 def test_a_response_is_believed_only_in_the_shape_of_its_operation(
     operation: str, parsed: dict[str, Any], is_believed: bool
 ) -> None:
-    reason = damage(operation, {}, b"{}", parsed)
+    reason = find_damage(operation, {}, b"{}", parsed)
     in_json = "ResponseMetadata" in parsed
     assert reason == (None if is_believed else "not of the operation's shape" if in_json else "not a JSON object")
 
@@ -548,4 +548,4 @@ def test_a_response_is_believed_only_in_the_shape_of_its_operation(
     ],
 )
 def test_a_response_is_believed_only_whole_and_true(headers: dict[str, str], body: bytes, reason: str | None) -> None:
-    assert damage("GetItem", headers, body, GET_ITEM) == reason
+    assert find_damage("GetItem", headers, body, GET_ITEM) == reason

@@ -1,4 +1,4 @@
-"""`DATA`: a file of sessions that are as odd as the contract allows is served page by page as it says."""
+"""`DATA`: a file of sessions at the edges of the contract is served page by page as it says."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 import urllib3
 
-from tests.local.odd import AGENTS, ORGANIZATION, OTHER_ORGANIZATION, Odd, newest_first, odd_sessions, pages
+from tests.local.edge_cases import AGENTS, ORGANIZATION, OTHER_ORGANIZATION, Odd, newest_first, odd_sessions, pages
 from tests.running import Running, local_api
 
 BAD_LINES = {2: "nonsense", 9: "{}"}
@@ -24,9 +24,9 @@ class Served(NamedTuple):
     def page(self, offset: int, limit: int, organization: str = ORGANIZATION, agent_id: str | None = None) -> Any:
         query = f"offset={offset}&limit={limit}" + (f"&agent_id={agent_id}" if agent_id else "")
         key = "evr_local_" + organization.removeprefix("org_")
-        answer = POOL.request("GET", f"{self.running.url}/v1/sessions?{query}", headers={"Authorization": key})
-        assert answer.status == 200, answer.data
-        return json.loads(answer.data)
+        response = POOL.request("GET", f"{self.running.url}/v1/sessions?{query}", headers={"Authorization": key})
+        assert response.status == 200, response.data
+        return json.loads(response.data)
 
 
 POOL = urllib3.PoolManager(retries=False)

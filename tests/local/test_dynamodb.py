@@ -93,14 +93,14 @@ def post(running: Running, body: bytes, **headers: str) -> tuple[int, Any]:
         running.dynamodb_url, body, {name.replace("_", "-"): each for name, each in headers.items()}
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status, json.loads(answer.read())
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, json.loads(response.read())
     except urllib.error.HTTPError as error:
         with error:
             return error.code, json.loads(error.read())
 
 
-def test_a_request_without_a_signature_is_answered(running: Running) -> None:
+def test_a_request_needs_no_signature(running: Running) -> None:
     status, body = post(running, b"{}", X_Amz_Target="DynamoDB_20120810.ListTables")
     assert status == 200
     assert "sessions" in body["TableNames"]
@@ -123,15 +123,15 @@ def test_nonsense_is_refused_in_json_and_the_engine_lives_on(
     headers: dict[str, str],
     statuses: set[int],
 ) -> None:
-    status, answer = post(running, body, **headers)
+    status, response = post(running, body, **headers)
     assert status in statuses
-    assert isinstance(answer, dict)
+    assert isinstance(response, dict)
     assert client(running).list_tables()["TableNames"]
 
 
 def test_a_look_with_a_browser_says_that_it_is_there(running: Running) -> None:
-    with urllib.request.urlopen(running.dynamodb_url, timeout=30) as answer:
-        assert answer.read().startswith(b"healthy: dynamodb")
+    with urllib.request.urlopen(running.dynamodb_url, timeout=30) as response:
+        assert response.read().startswith(b"healthy: dynamodb")
 
 
 def test_a_transaction_that_fails_leaves_rows_and_stream_as_they_were(running: Running, table: str) -> None:
@@ -182,8 +182,8 @@ def test_counters_add_up_and_begin_at_nothing(running: Running, counters: str) -
     dynamodb = client(running)
     for change in ("3", "-5", "0", "40"):
         dynamodb.update_item(**addition(counters, "a", change))
-    answer = dynamodb.update_item(**addition(counters, "a", "1"), ReturnValues="ALL_NEW")
-    assert answer["Attributes"] == {"scope": {"S": "a"}, "count": {"N": "39"}}
+    response = dynamodb.update_item(**addition(counters, "a", "1"), ReturnValues="ALL_NEW")
+    assert response["Attributes"] == {"scope": {"S": "a"}, "count": {"N": "39"}}
 
 
 def test_only_a_number_can_be_added_to_a_number(running: Running, counters: str) -> None:

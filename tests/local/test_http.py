@@ -28,21 +28,21 @@ def get(running: Running, target: str = "/v1/sessions", key: str | None = KEY, m
     headers = {} if key is None else {"Authorization": key}
     request = urllib.request.Request(running.url + target, headers=headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status, answer.headers, json.loads(answer.read() or b"null")
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, response.headers, json.loads(response.read() or b"null")
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.headers, json.loads(error.read() or b"null")
 
 
 def send(running: Running, request: bytes) -> tuple[int, str, bytes]:
-    """Status, head and body of the answer to bytes that no well-behaved client would send."""
+    """Status, head and body of the response to bytes that no well-behaved client would send."""
     address = urlsplit(running.url)
     with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    head, _, body = answer.partition(b"\r\n\r\n")
+        response = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = response.partition(b"\r\n\r\n")
     return int(head.split()[1]), head.decode(), body
 
 
@@ -178,8 +178,8 @@ def test_another_organization_is_a_403(running: Running) -> None:
     ids=lambda value: repr(value[:40]) if isinstance(value, bytes) else None,
 )
 def test_what_is_hardly_http_gets_an_error_of_the_contract(running: Running, request_bytes: bytes, status: int) -> None:
-    answered, head, body = send(running, request_bytes)
-    assert answered == status
+    received, head, body = send(running, request_bytes)
+    assert received == status
     assert "\r\nContent-Type: application/json\r\n" in head
     assert re.search(r"\r\nX-Request-Id: [0-9a-f-]{36}\r\n", head)
     error = json.loads(body)["error"]
@@ -207,7 +207,7 @@ def test_a_response_without_a_read_of_sessions_has_no_cost(running: Running) -> 
     assert get(running, key=None)[1]["Server-Timing"] is None
 
 
-def test_twenty_requests_at_once_are_all_answered_rightly(running: Running) -> None:
+def test_twenty_concurrent_requests_succeed(running: Running) -> None:
     def page(number: int) -> tuple[int, list[str]]:
         status, _, body = get(running, f"/v1/sessions?offset={number % 5 * 50}&limit=5")
         return status, [each["id"] for each in body["data"]]

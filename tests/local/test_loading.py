@@ -10,6 +10,7 @@ import pytest
 
 from ops.local import loading
 from ops.local.loading import Data
+from ops.local.settings import CannotStart
 from tests.service import ORGANIZATION, Service, session
 
 
@@ -71,6 +72,19 @@ def test_a_line_that_is_not_a_session_is_named(
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith(f"{path}, line 1: not loaded: ")
     assert second == f"{path}: 0 loaded, 1 not"
+
+
+def test_a_json_array_is_refused_with_the_command_that_converts_it(
+    service: Service, shown: Shown, tmp_path: Path
+) -> None:
+    path = tmp_path / "data.json"
+    path.write_text("[{}]")
+    poller: Any = Poller()
+    with pytest.raises(CannotStart) as refusal:
+        Data(str(path)).load_and_count(service.dynamodb, poller)
+    assert str(refusal.value) == (
+        f"DATA: {path} is a JSON array, not one Session a line; `jq -c '.[]' {path} > sessions.ndjson` converts it."
+    )
 
 
 def test_without_a_stream_the_data_is_counted_by_a_rebuild(service: Service, shown: Shown, tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ def ask(running: Running, method: str, **headers: str) -> tuple[int, Message, by
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(f"{running.url}/v1/sessions", headers=named, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return answer.status, answer.headers, answer.read()
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, response.headers, response.read()
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.headers, error.read()
@@ -87,7 +87,7 @@ def test_an_organization_that_is_written_later_can_be_listed(bare: Running) -> N
     assert get(bare, f"/v1/sessions?limit=1&offset=9&{agent}", key)[2]["total"] == 10
 
 
-def test_a_preflight_is_answered_without_a_key(bare: Running) -> None:
+def test_a_preflight_needs_no_key(bare: Running) -> None:
     status, headers, body = ask(
         bare,
         "OPTIONS",
@@ -215,7 +215,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 def test_a_busy_port_is_named_with_the_way_out(refusal: Any, name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        assert refusal(**{name: port}) == f"port {port} is busy; {name}=... chooses another."
+        assert refusal(**{name: port}) == f"port {port} is in use; choose another with {name}=..."
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "203.0.113.7", "1.2.3"])

@@ -136,7 +136,7 @@ def test_a_record_looks_as_lambda_hands_it_over() -> None:
     assert made["dynamodb"]["NewImage"]["list"] == {"L": [{"BS": ["AQ=="]}]}
 
 
-def test_batches_are_as_large_as_the_mapping_says_and_hold_what_the_filter_lets_through(start: Start) -> None:
+def test_batches_follow_size_and_filter_of_the_mapping(start: Start) -> None:
     seen = []
     records = [record(number, "MODIFY" if number == 2 else "INSERT") for number in range(1, 7)]
     _, batches = start(Streams({"a": records}), fine, lambda each: seen.append(each["eventID"]))
@@ -158,15 +158,15 @@ def test_delivery_goes_on_from_the_first_record_that_failed(start: Start) -> Non
 
 
 def test_of_several_failures_the_earliest_counts(start: Start) -> None:
-    answers = [{"batchItemFailures": [{"itemIdentifier": "3"}, {"itemIdentifier": "2"}]}, None]
-    _, batches = start(Streams({"a": [record(number) for number in (1, 2, 3)]}), lambda _: answers.pop(0))
+    results = [{"batchItemFailures": [{"itemIdentifier": "3"}, {"itemIdentifier": "2"}]}, None]
+    _, batches = start(Streams({"a": [record(number) for number in (1, 2, 3)]}), lambda _: results.pop(0))
     assert batches == [["1", "2", "3"], ["2", "3"]]
 
 
 @pytest.mark.parametrize("name", ["", None, "99"])
 def test_a_failure_that_names_no_record_of_the_batch_fails_all_of_it(start: Start, name: str | None) -> None:
-    answers = [{"batchItemFailures": [{"itemIdentifier": name}]}, {}]
-    _, batches = start(Streams({"a": [record(1), record(2)]}), lambda _: answers.pop(0))
+    results = [{"batchItemFailures": [{"itemIdentifier": name}]}, {}]
+    _, batches = start(Streams({"a": [record(1), record(2)]}), lambda _: results.pop(0))
     assert batches == [["1", "2"], ["1", "2"]]
 
 

@@ -55,7 +55,7 @@ def ndjson(*entries: Any) -> bytes:
     return b"".join(json.dumps(entry, ensure_ascii=False).encode() + b"\n" for entry in entries)
 
 
-class Moody:
+class PatchedClient:
     """A real client, some of whose operations a test has taken over."""
 
     def __init__(self, client: Any, operations: dict[str, Callable[..., Any]]) -> None:
@@ -69,4 +69,4 @@ class Moody:
 
 def take_over(monkeypatch: pytest.MonkeyPatch, client: Any, **operations: Callable[..., Any]) -> None:
     """Makes commands call these in the place of a client's operations; each gets the real one and the arguments."""
-    monkeypatch.setattr(Target, "dynamodb", Moody(client, operations))
+    monkeypatch.setattr(Target, "dynamodb", PatchedClient(client, operations))

@@ -17,7 +17,7 @@ from botocore.config import Config
 
 from ops import target
 from ops.cli import main
-from tests.ops.command import at, ndjson, sessions
+from tests.ops.command import TABLES, at, ndjson, sessions
 from tests.running import Running, free_port
 from tests.service import Service, session
 
@@ -171,7 +171,7 @@ def test_a_table_that_is_not_there_is_named(service: Service, use: tuple[str, ..
 
 
 @pytest.mark.parametrize("use", EVERY_USE, ids=" ".join)
-def test_an_engine_that_does_not_answer_is_said_to_be_silent(impatient: None, use: tuple[str, ...]) -> None:
+def test_an_unreachable_engine_is_one_line(impatient: None, use: tuple[str, ...]) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     assert fault(*use, "--endpoint-url", url) == f'No response: Could not connect to the endpoint URL: "{url}/"'
 
@@ -193,9 +193,30 @@ def test_an_endpoint_that_is_not_a_url_is_refused(url: str) -> None:
 
 def test_without_a_table_or_a_stack_it_is_asked_for_one() -> None:
     assert fault(*KEYS_LIST, API_KEYS_TABLE="") == (
-        "Name the stack with --stack, or what to work on with --table, "
-        "or `make run` with --endpoint-url http://127.0.0.1:8001."
+        "Which table? Use --stack NAME, --table NAME, or --endpoint-url http://127.0.0.1:8001 for what `make run` "
+        "serves."
     )
+
+
+@pytest.mark.parametrize(
+    ("use", "asked"),
+    [
+        *((use, "Which table?") for use in [*EVERY_USE, ("counts", "redrive")]),
+        (("rollback", "save", "before.json"), "Name the stack with --stack."),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",
+)
+def test_a_command_without_options_says_what_to_name(
+    use: tuple[str, ...], asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    assert fault(*use, **dict.fromkeys(TABLES, "")).startswith(asked)
+
+
+def test_an_engine_has_no_failure_queue() -> None:
+    said = fault("counts", "redrive", "--endpoint-url", "http://127.0.0.1:1")
+    assert said == "Only a stack has a failure queue; use --stack or --queue-url."
 
 
 def test_another_engine_needs_no_credentials_no_region_and_no_names(

@@ -45,14 +45,12 @@ def test_a_rebuild_counts_everything_once_and_says_what_it_did(service: Service)
     service.put(*map(session, range(3)))
     ran = sessions("counts", "rebuild", "--rate", "100000", "--workers", "2")
     assert (ran.exit_code, ran.stderr) == (0, "")
-    assert ran.stdout.startswith(
-        "3 sessions: 0 were counted right, 3 added, 0 moved, 0 removed, in 1 transactions and "
-    )
+    assert ran.stdout.startswith("3 sessions: 0 were correct, 3 added, 0 moved, 0 removed, in 1 transactions, ")
     assert service.get().body["total"] == 3
 
     service.delete(session(1)["id"])
     again = sessions("counts", "rebuild")
-    assert again.stdout.startswith("2 sessions: 2 were counted right, 0 added, 0 moved, 1 removed, in 1 transactions")
+    assert again.stdout.startswith("2 sessions: 2 were correct, 0 added, 0 moved, 1 removed, in 1 transactions")
     assert service.get().body["total"] == 2
 
 
@@ -84,14 +82,14 @@ def test_counters_that_drifted_are_mended_by_emptying_first(service: Service) ->
     assert counted(service, *MONTH) == 1
 
 
-@pytest.mark.parametrize(("answer", "exit_code", "rows"), [("n\n", 1, 7), ("", 1, 7), ("y\n", 0, 0)])
+@pytest.mark.parametrize(("reply", "exit_code", "rows"), [("n\n", 1, 7), ("", 1, 7), ("y\n", 0, 0)])
 def test_nothing_is_emptied_before_somebody_has_said_yes(
-    service: Service, answer: str, exit_code: int, rows: int
+    service: Service, reply: str, exit_code: int, rows: int
 ) -> None:
     service.put(session(1))
     service.drain()
     service.dynamodb.delete_item(TableName="sessions", Key={"id": {"S": session(1)["id"]}})
-    ran = sessions("counts", "rebuild", "--empty-first", given=answer)
+    ran = sessions("counts", "rebuild", "--empty-first", given=reply)
     assert ran.exit_code == exit_code
     assert "The stream must be turned off. Delete every row of counts? [y/N]: " in ran.stderr
     assert service.dynamodb.scan(TableName="counts")["Count"] == rows
@@ -99,9 +97,9 @@ def test_nothing_is_emptied_before_somebody_has_said_yes(
 
 def test_somebody_who_counts_while_it_is_emptied_is_noticed(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     def write_meanwhile(real: Any, **arguments: Any) -> Any:
-        answer = real(**arguments)
+        response = real(**arguments)
         drift(service, *MONTH, 1)
-        return answer
+        return response
 
     service.put(session(1))
     service.drain()
@@ -214,7 +212,7 @@ def waiting(queue: str) -> int:
 def test_an_empty_queue_is_done_at_once(queue: str) -> None:
     ran = sessions("counts", "redrive", "--queue-url", queue)
     assert (ran.exit_code, ran.stderr) == (0, "")
-    assert ran.stdout == "0 messages done, 0 sessions looked at\n"
+    assert ran.stdout == "0 messages done, 0 sessions recounted\n"
 
 
 def test_a_redrive_follows_a_message_into_the_stream_and_empties_the_queue(running: Running, queue: str) -> None:
@@ -223,14 +221,14 @@ def test_a_redrive_follows_a_message_into_the_stream_and_empties_the_queue(runni
     boto3.client("sqs").send_message(QueueUrl=queue, MessageBody=pointer(running, entry["id"]))
     ran = sessions("counts", "redrive", "--queue-url", queue, **at(running))
     assert (ran.exit_code, ran.stderr) == (0, "")
-    assert ran.stdout == "1 messages done, 1 sessions looked at\n"
+    assert ran.stdout == "1 messages done, 1 sessions recounted\n"
     assert waiting(queue) == 0
 
 
 def test_a_message_that_cannot_be_followed_stays_in_the_queue(queue: str) -> None:
     message = boto3.client("sqs").send_message(QueueUrl=queue, MessageBody="hello")["MessageId"]
     ran = sessions("counts", "redrive", "--queue-url", queue)
-    assert (ran.exit_code, ran.stdout) == (1, "0 messages done, 0 sessions looked at\n")
+    assert (ran.exit_code, ran.stdout) == (1, "0 messages done, 0 sessions recounted\n")
     assert ran.stderr.splitlines() == [
         f"{message}: This is not a message of the stream's event source mapping.",
         "1 stay in the queue.",
@@ -248,5 +246,5 @@ def test_without_a_queue_it_is_asked_for_one() -> None:
     ran = sessions("counts", "redrive")
     assert (ran.exit_code, ran.stderr) == (
         1,
-        "Error: Name the stack with --stack, or what to work on with --queue-url.\n",
+        "Error: Which queue? Use --stack NAME or --queue-url URL.\n",
     )

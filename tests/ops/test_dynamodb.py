@@ -95,7 +95,7 @@ def test_what_is_read_in_parts_is_read_whole(service: Service) -> None:
     real = service.dynamodb
 
     class Stingy:
-        """Answers one key at a time."""
+        """Returns one key at a time."""
 
         def batch_get_item(self, RequestItems: dict[str, Any]) -> Any:  # noqa: N803
             wanted = RequestItems["sessions"]

@@ -41,8 +41,8 @@ def may_call(service: Service, key: str) -> bool:
     """What the authorizer says."""
     event = json.loads((ROOT / "events" / "authorize.json").read_text())
     event["headers"], event["multiValueHeaders"] = {"Authorization": key}, {"Authorization": [key]}
-    answer = service.function("authorize").handler(event, None)
-    return bool(answer["policyDocument"]["Statement"][0]["Effect"] == "Allow")
+    policy = service.function("authorize").handler(event, None)
+    return bool(policy["policyDocument"]["Statement"][0]["Effect"] == "Allow")
 
 
 def test_a_new_key_is_alone_on_standard_output_and_explained_beside_it(service: Service) -> None:

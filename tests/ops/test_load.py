@@ -1,4 +1,4 @@
-"""`sessions load`: NDJSON into the table, bad lines set aside, DynamoDB's moods waited out."""
+"""`sessions load`: NDJSON into the table, bad lines set aside, throttling retried."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waiting between tries."""
-    monkeypatch.setattr(dynamodb, "PAUSE_MOST", 0.0)
+    monkeypatch.setattr(dynamodb, "BACKOFF_MAX", 0.0)
 
 
 def stored(service: Service) -> dict[str, dict[str, Any]]:
@@ -364,7 +364,8 @@ def test_a_line_that_would_move_a_stored_session_is_refused(
     ran = sessions("load", "-", given=ndjson(session(1, **change), session(2)))
     assert ran.exit_code == 1
     assert ran.stderr.splitlines()[0] == (
-        f"line 1: id: an entry of this id is stored with {differences}, which never change; delete it first"
+        f"line 1: already stored with {differences}; organization_id, agent_id and created_at never change: "
+        "delete the entry first"
     )
     assert stored(service)[session(1)["id"]]["created_at_id"]["S"].startswith("2026-11-01T00:00:01.000000Z#")
     assert session(2)["id"] in stored(service)
@@ -395,14 +396,14 @@ def test_what_dynamodb_leaves_unread_is_read_again_before_it_is_written(
 
     def read(real: Callable[..., Any], RequestItems: dict[str, Any]) -> Any:  # noqa: N803
         wanted = RequestItems["sessions"]
-        answer = real(RequestItems={"sessions": wanted | {"Keys": wanted["Keys"][:10]}})
+        response = real(RequestItems={"sessions": wanted | {"Keys": wanted["Keys"][:10]}})
         left = {"sessions": wanted | {"Keys": wanted["Keys"][10:]}} if wanted["Keys"][10:] else {}
-        return answer | {"UnprocessedKeys": left}
+        return response | {"UnprocessedKeys": left}
 
     take_over(monkeypatch, service.dynamodb, batch_get_item=read)
     entries = [session(number, agent_id=OTHER_AGENT) for number in range(25)]
     ran = sessions("load", "-", given=ndjson(*entries))
-    assert ran.stderr.startswith("line 25: id: an entry of this id is stored with ")
+    assert ran.stderr.startswith("line 25: already stored with ")
     assert len(stored(service)) == 25
 
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import urllib3
 
-from ops import smoke as smoking
+from ops import smoke
 from ops.smoke import CHECKS
 from tests.ops.command import sessions
 from tests.running import Running, free_port
@@ -23,7 +23,7 @@ PAGE = "first page: form, order, defaults, headers"
 
 
 class Call(NamedTuple):
-    """A request to the service, and what it answered."""
+    """A request to the service, and its response."""
 
     method: str
     path: str
@@ -37,15 +37,15 @@ class Call(NamedTuple):
     def body(self) -> Any:
         return json.loads(self.text)
 
-    def answer(self, *, status: int | None = None, body: Any = None, **headers: str | None) -> Call:
-        """Another answer; a header that is None is left out."""
+    def with_response(self, *, status: int | None = None, body: Any = None, **headers: str | None) -> Call:
+        """Another response; a header that is None is left out."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         changed = {name: value for name, value in (self.headers | named).items() if value is not None}
         text = self.text if body is None else json.dumps(body)
         return self._replace(status=status or self.status, headers=changed, text=text)
 
     def error(self, status: int, code: str) -> Call:
-        return self.answer(status=status, body={"error": {"code": code, "message": "No."}})
+        return self.with_response(status=status, body={"error": {"code": code, "message": "No."}})
 
     def page(self, change: Callable[[dict[str, Any]], Any]) -> Call:
         """The page with a change, if it is one."""
@@ -53,21 +53,21 @@ class Call(NamedTuple):
             return self
         body = self.body
         change(body)
-        return self.answer(body=body)
+        return self.with_response(body=body)
 
     def entries(self, change: Callable[[list[dict[str, Any]]], Any]) -> Call:
         return self.page(lambda body: change(body["data"]))
 
     def links(self, pattern: str, replacement: str = "") -> Call:
         """The page with other links, or all other links than those that the pattern matches."""
-        return self.answer(Link=re.sub(pattern, replacement, self.headers.get("Link", "")).strip(", ") or None)
+        return self.with_response(Link=re.sub(pattern, replacement, self.headers.get("Link", "")).strip(", ") or None)
 
 
 Fault = Callable[[Call], Call]
 
 
 class Gone(Exception):
-    """The connection is closed without an answer."""
+    """The connection is closed without a response."""
 
 
 @pytest.fixture
@@ -87,16 +87,18 @@ def between(running: Running) -> Iterator[Callable[[Fault], str]]:
                 raise AttributeError(name)
 
             def respond(self) -> None:
-                answer = pool.request(self.command, running.url + self.path, headers=dict(self.headers), redirect=False)
+                response = pool.request(
+                    self.command, running.url + self.path, headers=dict(self.headers), redirect=False
+                )
                 parts = urlsplit(self.path)
                 call = Call(
                     self.command,
                     parts.path,
                     parse_qs(parts.query, keep_blank_values=True),
                     self.headers.get("Authorization", ""),
-                    answer.status,
-                    {name: value for name, value in answer.headers.items() if name not in ("Date", "Content-Length")},
-                    answer.data.decode(),
+                    response.status,
+                    {name: value for name, value in response.headers.items() if name not in ("Date", "Content-Length")},
+                    response.data.decode(),
                 )
                 changed = fault(call)
                 self.send_response_only(changed.status)
@@ -125,7 +127,7 @@ def test_the_local_api_passes_every_check_with_its_demo_key(running: Running) ->
 
 @pytest.mark.parametrize("form", ["{}/", "{}/v1/sessions", "{}/v1/sessions/"])
 def test_the_url_may_have_the_path_and_a_slash(running: Running, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(smoking, "CHECKS", {PAGE: CHECKS[PAGE]})
+    monkeypatch.setattr(smoke, "CHECKS", {PAGE: CHECKS[PAGE]})
     assert sessions("smoke", form.format(running.url)).stdout == f"✓ {PAGE}\nall 1 checks passed\n"
 
 
@@ -138,13 +140,13 @@ def test_where_there_are_no_sessions_some_checks_say_that_they_did_not_judge(
     between: Callable[[Fault], str],
 ) -> None:
     def empty(call: Call) -> Call:
-        return call.page(lambda body: body.update(data=[], total=0)).answer(Link=None)
+        return call.page(lambda body: body.update(data=[], total=0)).with_response(Link=None)
 
     ran = sessions("smoke", between(empty))
     assert ran.exit_code == 0
     assert [line for line in ran.stdout.splitlines() if line.endswith(": no sessions")] == [
         "✓ rel=last and rel=prev lead back from the end: no sessions",
-        "✓ one agent's sessions alone: no sessions",
+        "✓ only one agent's sessions: no sessions",
     ]
 
 
@@ -152,9 +154,9 @@ def test_a_busy_service_is_asked_again(between: Callable[[Fault], str], monkeypa
     calls = iter(range(1000))
 
     def busy(call: Call) -> Call:
-        return call if next(calls) % 2 else call.answer(status=429, Retry_After="0")
+        return call if next(calls) % 2 else call.with_response(status=429, Retry_After="0")
 
-    monkeypatch.setattr(smoking, "CHECKS", {PAGE: CHECKS[PAGE]})
+    monkeypatch.setattr(smoke, "CHECKS", {PAGE: CHECKS[PAGE]})
     assert sessions("smoke", between(busy)).exit_code == 0
 
 
@@ -170,7 +172,7 @@ def ok(call: Call) -> Call:
     """A refusal becomes an empty page."""
     if call.status == 200:
         return call
-    return call.answer(status=200, body={"data": [], "total": 0, "offset": 0, "limit": 20})
+    return call.with_response(status=200, body={"data": [], "total": 0, "offset": 0, "limit": 20})
 
 
 def with_an_entry(call: Call) -> Call:
@@ -184,7 +186,7 @@ FAULTS: dict[str, list[tuple[str, Fault]]] = {
     PAGE: [
         ("always 500", lambda call: call.error(500, "internal_error")),
         ("not JSON", lambda call: call._replace(text="<html>")),
-        ("a list alone", lambda call: call.answer(body=[])),
+        ("a list alone", lambda call: call.with_response(body=[])),
         ("a field more", lambda call: call.page(lambda body: body.update(next=None))),
         ("no total", lambda call: call.page(lambda body: body.pop("total"))),
         ("a total as text", lambda call: call.page(lambda body: body.update(total="480"))),
@@ -197,9 +199,9 @@ FAULTS: dict[str, list[tuple[str, Fault]]] = {
         ("a status of its own", lambda call: call.entries(lambda data: data[0].update(status="running"))),
         ("a time of another form", lambda call: call.entries(lambda data: data[0].update(updated_at="yesterday"))),
         ("another organization", lambda call: call.entries(lambda data: data[3].update(organization_id="org_2"))),
-        ("text/html", lambda call: call.answer(Content_Type="text/html")),
-        ("cached", lambda call: call.answer(Cache_Control="max-age=60")),
-        ("no request id", lambda call: call.answer(X_Request_Id=None)),
+        ("text/html", lambda call: call.with_response(Content_Type="text/html")),
+        ("cached", lambda call: call.with_response(Cache_Control="max-age=60")),
+        ("no request id", lambda call: call.with_response(X_Request_Id=None)),
     ],
     "empty and null mean not given": [
         ("refused", lambda call: call.error(400, "invalid_parameter")),
@@ -212,7 +214,7 @@ FAULTS: dict[str, list[tuple[str, Fault]]] = {
             for_parameter("limit", "100", lambda call: call.entries(lambda data: data.__delitem__(slice(50, None)))),
         ),
     ],
-    "rel=next leads on without repeating": [
+    "rel=next repeats nothing": [
         ("no links", lambda call: call.links(".+")),
         ("a total of what is left", lambda call: call.page(lambda body: body.update(total=480 - body["offset"]))),
         ("no rel=next", lambda call: call.links('<[^>]*>; rel="next",?')),
@@ -235,12 +237,12 @@ FAULTS: dict[str, list[tuple[str, Fault]]] = {
         ),
         ("rel=next at the end", lambda call: call.links("^", '<?offset=9&limit=7>; rel="next", ')),
     ],
-    "past the end there is nothing but the total": [
+    "past the end: no entries, true total": [
         ("a 404", for_parameter("offset", "2147483647", lambda call: call.error(404, "not_found"))),
         ("total 0", for_parameter("offset", "2147483647", lambda call: call.page(lambda body: body.update(total=0)))),
         ("the last entries", for_parameter("offset", "2147483647", with_an_entry)),
     ],
-    "one agent's sessions alone": [
+    "only one agent's sessions": [
         ("no entry", lambda call: call.page(lambda body: "agent_id" in call.query and body.update(data=[]))),
         (
             "a total of more than all",
@@ -248,11 +250,11 @@ FAULTS: dict[str, list[tuple[str, Fault]]] = {
         ),
         ("no filter", lambda call: call.entries(lambda data: len(data) > 1 and data[1].update(agent_id="agent_1"))),
     ],
-    "an agent that is not there has no sessions": [
+    "an unknown agent has no sessions": [
         ("a 404", lambda call: call.error(404, "not_found")),
         ("a total", lambda call: call.page(lambda body: body.update(total=1))),
     ],
-    "400 for what breaks a rule": [
+    "400 for an invalid value": [
         (f"takes {name}={value}", for_parameter(name, value, ok))
         for name, value in (
             ("limit", "0"),
@@ -267,8 +269,11 @@ FAULTS: dict[str, list[tuple[str, Fault]]] = {
     + [
         ("422", lambda call: call.error(422, "invalid_parameter")),
         ("another code", lambda call: call.error(400, "bad_request")),
-        ("another form", lambda call: call.answer(body={"message": "Bad Request"})),
-        ("more fields", lambda call: call.answer(body={"error": {"code": "invalid_parameter", "message": "", "a": 1}})),
+        ("another form", lambda call: call.with_response(body={"message": "Bad Request"})),
+        (
+            "more fields",
+            lambda call: call.with_response(body={"error": {"code": "invalid_parameter", "message": "", "a": 1}}),
+        ),
     ],
     "400 for a parameter that does not exist": [
         ("ignores it", ok),
@@ -277,7 +282,7 @@ FAULTS: dict[str, list[tuple[str, Fault]]] = {
     "401 without a key": [
         ("lets everybody in", ok),
         ("403", lambda call: call.error(403, "forbidden")),
-        ("the gateway's own form", lambda call: call.answer(body={"message": "Unauthorized"})),
+        ("the gateway's own form", lambda call: call.with_response(body={"message": "Unauthorized"})),
     ],
     "401 with a bad key": [
         ("lets everybody in", ok),
@@ -285,7 +290,7 @@ FAULTS: dict[str, list[tuple[str, Fault]]] = {
         ("503", lambda call: call.error(500, "internal_error")),
     ],
     "401 before 400": [("400 first", lambda call: call.error(400, "invalid_parameter"))],
-    "Bearer and ApiKey before the key": [
+    "Bearer and ApiKey schemes": [
         ("bare keys alone", lambda call: call.error(401, "unauthorized") if " " in call.key else call),
         ("no ApiKey", lambda call: call.error(401, "unauthorized") if call.key.startswith("apikey") else call),
     ],
@@ -300,15 +305,15 @@ FAULTS: dict[str, list[tuple[str, Fault]]] = {
     ],
     "405 for another method": [
         ("404", lambda call: call.error(404, "not_found")),
-        ("no Allow", lambda call: call.answer(Allow=None)),
-        ("Allow of another", lambda call: call.answer(Allow="GET, POST")),
+        ("no Allow", lambda call: call.with_response(Allow=None)),
+        ("Allow of another", lambda call: call.with_response(Allow="GET, POST")),
         ("DELETE works", lambda call: ok(call) if call.method == "DELETE" else call),
     ],
 }
 """Ways in which a service can misbehave, by the check that sees it."""
 
 FIRST: dict[str, Any] = {}
-"""What the service that always answers the same entries has answered first."""
+"""What the service that always returns the same entries returned first."""
 
 
 def test_every_check_is_tried_with_a_service_that_misbehaves() -> None:
@@ -323,7 +328,7 @@ def test_a_check_fails_where_the_service_misbehaves(
     between: Callable[[Fault], str], check: str, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     FIRST.clear()
-    monkeypatch.setattr(smoking, "CHECKS", {check: CHECKS[check]})
+    monkeypatch.setattr(smoke, "CHECKS", {check: CHECKS[check]})
     ran = sessions("smoke", between(fault))
     assert ran.exit_code == 1
     assert ran.stdout.startswith(f"✗ {check}: ")
@@ -333,7 +338,7 @@ def test_a_check_fails_where_the_service_misbehaves(
 
 def test_one_failure_among_many_checks_fails_the_command(between: Callable[[Fault], str]) -> None:
     def no_allow(call: Call) -> Call:
-        return call.answer(Allow=None)
+        return call.with_response(Allow=None)
 
     ran = sessions("smoke", between(no_allow))
     assert (ran.exit_code, ran.stderr) == (1, f"Error: 1 of {len(CHECKS)} checks failed.\n")
@@ -350,8 +355,8 @@ def test_a_list_that_moves_is_not_taken_for_a_fault(
     def growing(call: Call) -> Call:
         return call.page(lambda body: body.update(total=body["total"] + next(calls)))
 
-    check = "rel=next leads on without repeating"
-    monkeypatch.setattr(smoking, "CHECKS", {check: CHECKS[check]})
+    check = "rel=next repeats nothing"
+    monkeypatch.setattr(smoke, "CHECKS", {check: CHECKS[check]})
     ran = sessions("smoke", between(growing))
     assert (ran.exit_code, ran.stdout.splitlines()[0]) == (
         0,
@@ -359,7 +364,16 @@ def test_a_list_that_moves_is_not_taken_for_a_fault(
     )
 
 
-def test_what_does_not_answer_is_one_line() -> None:
+def test_the_port_of_dynamodb_is_told_from_the_api(running: Running) -> None:
+    ran = sessions("smoke", running.dynamodb_url)
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (
+        1,
+        "",
+        f"Error: {running.dynamodb_url} is DynamoDB; `make run` has the API on PORT, 8080 unless changed.\n",
+    )
+
+
+def test_an_address_without_a_server_is_one_line() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     ran = sessions("smoke", url)
     assert (ran.exit_code, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
@@ -382,13 +396,13 @@ def usage_error(*arguments: str, **environment: str) -> str:
 
 
 def test_a_deployment_needs_a_key() -> None:
-    assert usage_error("https://api.example.com/live") == "Error: Which key? --key or SESSIONS_API_KEY."
+    assert usage_error("https://api.example.com/live") == "Error: No API key: use --key or set SESSIONS_API_KEY."
 
 
 @pytest.mark.parametrize("key", ["nonsense", "evr_short", KEY + "\n", KEY + " x", "Basic " + KEY])
 def test_what_is_no_key_is_refused_and_not_shown(key: str) -> None:
     said = usage_error("https://api.example.com/live", SESSIONS_API_KEY=key)
-    assert said == "Error: What was given as the key is not a valid API key: evr_ and letters and digits."
+    assert said == "Error: --key is not a valid API key (evr_ and 16 to 128 letters, digits, - or _)."
 
 
 @pytest.mark.parametrize(

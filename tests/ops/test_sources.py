@@ -200,13 +200,16 @@ def test_a_packed_file_that_is_cut_off_is_told_as_one(service: Service) -> None:
     [
         (
             b'[{"id": "session_1"}]',
-            "is a JSON array, not a Session a line: `jq -c '.[]' a.json | sessions load -` loads it.",
+            "is a JSON array, not one Session a line; `jq -c '.[]' a.json | sessions load -` loads it.",
         ),
         (
             b'\n  [\n{"id": 1}\n]\n',
-            "is a JSON array, not a Session a line: `jq -c '.[]' a.json | sessions load -` loads it.",
+            "is a JSON array, not one Session a line; `jq -c '.[]' a.json | sessions load -` loads it.",
         ),
-        (b'{\n  "id": 1\n}\n', "has Sessions over several lines: `jq -c '.' a.json | sessions load -` loads it."),
+        (
+            b'{\n  "id": 1\n}\n',
+            "has Sessions over several lines, not one a line; `jq -c '.' a.json | sessions load -` loads it.",
+        ),
     ],
 )
 def test_json_that_is_not_made_of_lines_is_told_apart(service: Service, content: bytes, said: str) -> None:

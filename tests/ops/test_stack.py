@@ -130,9 +130,9 @@ def test_the_status_of_a_stack_is_on_one_screen(stack: dict[str, str], alarms: b
     ]  # fmt: skip
     said = {name: text for name, text in shown if name not in ("table", "!")}
     assert said["target"] == STACK
-    assert said["counted"] == "1 of 2 sessions looked at"
+    assert said["counted"] == "1 of 2 sampled sessions"
     assert said["stream"] == "Enabled, 1.5 s behind"
-    assert said["failure queue"] == "1 waiting, 0 in work"
+    assert said["failure queue"] == "1 waiting, 0 in flight"
     assert said["alarms"] == "1 of 2 on"
     assert said["list_sessions"] == "version 1"
     assert said["deployed"].endswith("Z, CREATE_COMPLETE")
@@ -143,7 +143,7 @@ def test_the_status_of_a_stack_is_on_one_screen(stack: dict[str, str], alarms: b
         "Not all sessions are counted; `sessions counts audit --wait` tells lag from what is wrong.",
         "The failure queue is not empty; see `sessions counts redrive`.",
     ]
-    assert problems[2].startswith(f"The alarm {STACK}-negative-bins is on since 20")
+    assert problems[2].startswith(f"Alarm {STACK}-negative-bins has been on since 20")
 
 
 def test_the_status_of_a_healthy_stack_is_a_success_and_json_for_programs(stack: dict[str, str]) -> None:
@@ -155,7 +155,7 @@ def test_the_status_of_a_healthy_stack_is_a_success_and_json_for_programs(stack:
     assert found["counted"] == {"sample": 2, "counted": 2}
     assert (found["alarms"], found["failure_queue"]) == (
         {"total": 0, "in_alarm": {}},
-        {"waiting": 0, "in_work": 0},
+        {"waiting": 0, "in_flight": 0},
     )
     assert found["stream"] == {"states": ["Enabled"], "last_results": [""], "behind_seconds": 0.0}
     assert found["functions"]["authorize"] == {"version": "1", "shifting_to": {}}

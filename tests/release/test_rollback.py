@@ -190,7 +190,7 @@ def test_an_update_that_fails_is_told_with_its_first_reason() -> None:
 
 def test_an_update_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollback, "POLL_SECONDS", 0)
-    monkeypatch.setattr(rollback, "POLLS_MOST", 2)
+    monkeypatch.setattr(rollback, "POLLS_MAX", 2)
     client, stubber = stubbed()
     stubber.add_response("update_stack", {"StackId": "x"})
     for _ in range(2):

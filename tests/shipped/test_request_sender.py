@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.auth import _host_from_url
 from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.exceptions import (
     ConnectionClosedError,
@@ -24,7 +25,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from sessions.request_sender import RequestSender
+from sessions.request_sender import RequestSender, _Endpoint
 
 BODY = b'{"a": 1}'
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nx-amzn-RequestId: A1\r\n\r\n{}"
@@ -155,6 +156,31 @@ def test_a_connection_that_the_server_closed_is_not_used_again(serve: Serve, sen
     assert server.connections == 2
 
 
+@pytest.mark.parametrize("surplus", [b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", b"}"])
+def test_what_follows_a_response_is_never_the_response_to_the_next_request(
+    surplus: bytes, serve: Serve, sender: RequestSender
+) -> None:
+    server = serve(OK + surplus, OK)
+    for _ in range(2):
+        assert send(sender, f"http://127.0.0.1:{server.port}/").content == b"{}"
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://dynamodb.example:443/",
+        "http://127.0.0.1:80/",
+        "https://DynamoDB.example/",
+        "https://[::1]:8000/",
+        "https://[::1]/",
+        "http://localhost:8000/",
+    ],
+)
+def test_the_host_is_the_one_that_botocore_signs(url: str) -> None:
+    assert f"\r\nHost: {_host_from_url(url)}\r\n" in _Endpoint.of(url).beginning
+
+
 def test_a_connection_is_closed_when_the_server_says_so(serve: Serve, sender: RequestSender) -> None:
     server = serve(OK.replace(b"\r\n", b"\r\nConnection: close\r\n", 1), OK)
     for _ in range(2):
@@ -190,6 +216,8 @@ def test_two_requests_at_the_same_time_have_a_connection_each(sender: RequestSen
         OK[:20],
         OK.replace(b"Content-Length: 2", b"Content-Length: two"),
         OK.replace(b"Content-Length: 2\r\n", b""),
+        OK.replace(b"Content-Length: 2", b"Content-Length: 1" + b"0" * 15),
+        OK.replace(b"Content-Length: 2", b"Content-Length: 1" + b"0" * 30),
         OK.replace(b"Content-Length", b"Transfer-Encoding: chunked\r\nContent-Length"),
         CHUNKED[:-5],
         CHUNKED.replace(b"1\r\n{", b"-1\r\n{"),

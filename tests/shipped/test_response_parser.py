@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessions import dynamodb
+from sessions.response_checks import find_damage
 from sessions.response_parser import OPERATIONS, ItemParser
 
 MODEL = botocore.session.get_session().get_service_model("dynamodb")
@@ -91,6 +92,17 @@ def test_an_error_is_parsed_as_botocore_does(error: str) -> None:
     answers = [parsed(parser, "Query", body, status) for parser in (ItemParser(), JSONParser())]
     assert answers[0] == answers[1]
     assert answers[0]["ResponseMetadata"]["HTTPStatusCode"] == status
+
+
+@pytest.mark.parametrize("operation", ["Query", "TransactWriteItems"])
+@pytest.mark.parametrize("body", [b"[]", b'"text"', b"5", b'{"__type":5}', b"\xff"])
+def test_of_an_error_that_dynamodb_did_not_send_the_status_counts(body: bytes, operation: str) -> None:
+    assert parsed(ItemParser(), operation, body, 503)["ResponseMetadata"]["HTTPStatusCode"] == 503
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"text"', b"null", b"\xff"])
+def test_a_write_whose_response_is_no_object_is_a_damaged_one(body: bytes) -> None:
+    assert find_damage("TransactWriteItems", {}, body, parsed(ItemParser(), "TransactWriteItems", body)) is not None
 
 
 @pytest.mark.parametrize("operation", sorted(set(MODEL.operation_names) - OPERATIONS))

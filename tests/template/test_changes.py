@@ -11,7 +11,7 @@ LIST, AUTHORIZE, COUNT = (
     f"{name}FunctionVersion" for name in ("ListSessions", "Authorize", "CountSessions")
 )  # and a hash
 
-# Versions are made anew and left behind: that is how they change. A parameter that is not here
+# Versions are created and left behind: that is how they change. A parameter that is not here
 # replaces nothing.
 REPLACED = {
     "Architecture": {LIST, AUTHORIZE, COUNT},
@@ -46,7 +46,7 @@ def at(properties: Any, path: list[str]) -> Any:
 
 
 def replaced(before: Stack, after: Stack) -> set[str]:
-    """Resources that are made anew: a hash of SAM's, a create-only property or a resource named in one has changed."""
+    """Resources that are replaced: a hash of SAM's, a create-only property or a resource named in one has changed."""
     stems = {without_hash(name) for name in set(before.resources) - set(after.resources)}
     made_anew = stems & {without_hash(name) for name in set(after.resources) - set(before.resources)}
     both = sorted(set(before.resources) & set(after.resources))

@@ -61,7 +61,7 @@ def test_a_table_is_created_and_encrypted(name: str) -> None:
 
 
 @mock_aws
-def test_the_sessions_table_has_two_indexes_with_whole_entries_and_a_stream_of_both_images() -> None:
+def test_the_sessions_table_has_its_indexes_and_stream() -> None:
     described = created("SessionsTable")
     indexes = {
         index["IndexName"]: (

@@ -118,7 +118,7 @@ def test_a_parameter_that_a_function_gets_makes_a_version_and_no_other_does(para
     assert changed(before, after) == getting
 
 
-def test_browsers_origins_the_processor_and_snapshots_are_parameters_that_functions_get() -> None:
+def test_functions_get_their_settings_from_parameters() -> None:
     assert changed(stack(), stack(CorsOrigins=ANOTHER["CorsOrigins"])) == {"ListSessionsFunction"}
     assert changed(stack(), stack(Architecture="arm64")) == set(FUNCTIONS)
     assert changed(stack(), stack(SnapStart="yes")) == {"ListSessionsFunction", "AuthorizeFunction"}
@@ -159,7 +159,7 @@ def test_a_version_is_shipped_by_canary_in_production_and_rolled_back_by_alarms(
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_forced_version_is_shipped_at_once_past_every_alarm(name: str) -> None:
-    # While an alarm is on, CodeDeploy stops every deployment, that of the mend too.
+    # While an alarm is on, CodeDeploy stops every deployment, that of the fix too.
     group = stack(Environment="production", Rollout="forced").properties(f"{name}DeploymentGroup")
     assert group["DeploymentConfigName"] == "CodeDeployDefault.LambdaAllAtOnce"
     assert group.get("AlarmConfiguration", {}).get("Alarms", []) == []
@@ -199,7 +199,7 @@ def test_the_functions_that_callers_wait_for_start_from_a_snapshot_when_wished(w
     }
 
 
-def test_the_stream_is_delivered_to_the_alias_until_it_is_counted_or_named_in_the_queue() -> None:
+def test_the_stream_is_delivered_to_the_alias_and_the_queue() -> None:
     [mapping] = stack().of_type("AWS::Lambda::EventSourceMapping").values()
     expected: dict[str, Any] = {
         "EventSourceArn": "SessionsTable.StreamArn",

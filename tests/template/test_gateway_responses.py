@@ -1,4 +1,4 @@
-"""What the gateway answers itself: the contract's form, for every type of answer that it knows."""
+"""The gateway's own responses: the contract's form, for every type of response that it knows."""
 
 import json
 from typing import Any
@@ -54,13 +54,13 @@ def headers(response: dict[str, Any]) -> dict[str, str]:
     return {name.removeprefix(prefix): value for name, value in response["responseParameters"].items()}
 
 
-def test_every_type_that_the_gateway_knows_is_answered_in_our_words() -> None:
+def test_every_type_that_the_gateway_knows_has_a_response_of_ours() -> None:
     service = botocore.session.get_session().get_service_model("apigateway")
     assert set(responses()) == set(service.shape_for("GatewayResponseType").enum) == set(EXPECTED)
 
 
 @pytest.mark.parametrize("kind", sorted(EXPECTED))
-def test_an_answer_has_the_status_and_the_envelope_of_the_contract(kind: str) -> None:
+def test_a_response_has_the_status_and_the_envelope_of_the_contract(kind: str) -> None:
     response = responses()[kind]
     status, code = EXPECTED[kind]
     assert response.get("statusCode") == status
@@ -71,12 +71,12 @@ def test_an_answer_has_the_status_and_the_envelope_of_the_contract(kind: str) ->
 
 
 @pytest.mark.parametrize("kind", sorted(EXPECTED))
-def test_an_answer_has_the_headers_of_the_contract_and_browsers_may_read_it(kind: str) -> None:
+def test_a_response_has_the_headers_of_the_contract_and_browsers_may_read_it(kind: str) -> None:
     retry = {"Retry-After": "'1'"} if EXPECTED[kind][0] in ("429", "503") else {}
     assert headers(responses()[kind]) == HEADERS | retry
 
 
-def test_no_answer_repeats_what_the_gateway_says_since_that_can_echo_the_key() -> None:
+def test_no_response_repeats_the_text_of_the_gateway() -> None:
     for response in responses().values():
         assert "$" not in response["responseTemplates"]["application/json"]
         assert not any("request." in value for value in headers(response).values())

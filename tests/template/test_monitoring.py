@@ -68,7 +68,7 @@ VALUES = {
 OF_OURS = {
     "list_sessions": {f"Responses.{code}" for code in CODES}
     | {"Duration", "RoundTrips", "ReadUnits", "ItemsRead", "InvalidItems", "NegativeBins", "ColdStart"},
-    "authorize": {"Allowed", "Failed", "ColdStart"}
+    "authorize": {"Allowed", "ColdStart"}
     | {f"Denied.{reason}" for reason in ("no_key", "malformed", "unknown", "expired")},
     "count_sessions": {
         *("SessionsCounted", "Transactions", "Retries", "FailedRecords", "InvalidRecords", "ColdStart"),

@@ -34,8 +34,6 @@ def test_a_parameter_changes_what_is_created(name: str) -> None:
         ({"DefaultEndpoint": "no"}, "Without the default endpoint the API needs a DomainName"),
     ],
 )
-def test_parameters_that_cannot_work_together_are_rejected_before_anything_is_created(
-    parameters: dict[str, str], sentence: str
-) -> None:
+def test_parameters_that_contradict_each_other_are_rejected(parameters: dict[str, str], sentence: str) -> None:
     with pytest.raises(Rejected, match=sentence):
         stack(**parameters)

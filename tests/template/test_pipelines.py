@@ -102,7 +102,7 @@ def test_a_release_is_checked_built_once_and_seen_in_development_before_producti
         assert deploy[name]["with"] == {"environment": name, "sha256": "${{ needs.build.outputs.sha256 }}"}
 
 
-def test_both_environments_get_the_archive_that_was_built_and_nothing_is_built_again() -> None:
+def test_both_environments_get_the_one_archive_that_was_built() -> None:
     build = jobs(FOLDER / "deploy.yml")["build"]
     assert commands(build).index("make build") < commands(build).index("sha256sum")
     assert "GITHUB_STEP_SUMMARY" in commands(build)  # where the hash is printed

@@ -31,7 +31,7 @@ UNUSED = re.compile(
     (amplify|apprunner|appsync|bedrock-agentcore|cognito-idp|ec2|elasticloadbalancing):.*  # other uses of a web ACL
     | wafv2:(Get|Put)PermissionPolicy  # web ACLs of Firewall Manager
     | (ec2|elasticfilesystem|s3files):.*  # functions in a network or with a file system
-    | (kms|kinesis|firehose):.*  # keys, streams and deliveries of one's own
+    | (kms|kinesis|firehose):.*  # customer-managed keys, streams and deliveries
     | iam:CreateServiceLinkedRole  # of replicas
     | iam:(Put|Delete)RolePermissionsBoundary
     | dynamodb:(AssociateTableReplica|CreateTableReplica)

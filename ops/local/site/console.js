@@ -226,7 +226,7 @@ document.addEventListener("click", (event) => {
   else if (event.target === byId("details")) leaveDetails(); // beside it
 });
 
-/** A pager link stays in focus although the pager is made anew; at an end its opposite takes over. */
+/** A pager link stays in focus although the pager is built again; at an end its opposite takes over. */
 function keepFocus(rel) {
   const opposite = { first: "next", prev: "next", next: "prev", last: "prev" };
   new MutationObserver((_, observer) => {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sessions.dynamodb import TimeLimit, call
 from sessions.errors import Forbidden, Unauthorized
-from sessions.schema import EXPIRES_AT, KEY_HASH, KEY_NAME, ORGANIZATION_ID, Item
+from sessions.schema import EXPIRES_AT, KEY_HASH, KEY_NAME, ORGANIZATION_ID, SEPARATOR, Item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -85,7 +85,7 @@ class ApiKeys:
             authorization: every value of the `Authorization` header.
 
         Raises:
-            Unavailable: DynamoDB throttled, failed or did not answer.
+            Unavailable: DynamoDB throttled, failed or did not respond.
         """
         key = parse_key(authorization)
         return key if isinstance(key, Denial) else self.find(key)
@@ -94,7 +94,7 @@ class ApiKeys:
         """What is known of a live key, or why there is none.
 
         Raises:
-            Unavailable: DynamoDB throttled, failed or did not answer.
+            Unavailable: DynamoDB throttled, failed or did not respond.
         """
         wanted = {KEY_HASH: {"S": hash_key(key)}}
         response = self._time_limit.run(lambda: call(self._dynamodb.get_item, TableName=self._table, Key=wanted))
@@ -103,12 +103,6 @@ class ApiKeys:
         found = _from_item(response["Item"])
         # Time-to-live removes an expired key within days, not at once.
         return Denial(EXPIRED) if is_expired(found.expires_at) else found
-
-
-def header_values(event: Mapping[str, Any], name: str) -> list[str]:
-    """Every value of a header of a REST event, in any case of its name."""
-    headers = event.get("multiValueHeaders") or {key: [value] for key, value in (event.get("headers") or {}).items()}
-    return [value for key, values in headers.items() if key.lower() == name.lower() for value in values]
 
 
 def caller_organization(authorizer: Mapping[str, Any], x_org_id: Sequence[str]) -> str:
@@ -124,6 +118,8 @@ def caller_organization(authorizer: Mapping[str, Any], x_org_id: Sequence[str]) 
     """
     organization_id = authorizer.get(ORGANIZATION_ID)
     if not organization_id or not isinstance(organization_id, str) or _has_expired(authorizer.get(EXPIRES_AT)):
+        raise Unauthorized
+    if SEPARATOR in organization_id:  # the counts of such a scope belong to an agent of another organization
         raise Unauthorized
     if any(value.strip() not in ("", organization_id) for value in x_org_id):
         raise Forbidden

@@ -11,6 +11,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
 
@@ -112,3 +113,7 @@ if IS_LAMBDA:
     gc.disable()
     for _name in UNUSED:
         sys.modules.setdefault(_name, _UnusedModule(_name))
+    # Python keeps its frames in pieces of 16 kB, and a loop that crosses the end of a piece allocates and frees the
+    # next one every time. Where boto3 imports urllib3, which compiles long regular expressions, the stack is that deep;
+    # here it fits into the first piece.
+    import_module("urllib3")

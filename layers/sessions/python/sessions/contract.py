@@ -1,4 +1,4 @@
-"""What clients send and get: the fields and parameters of the published contract, without a word of AWS.
+"""What clients send and get: the fields and parameters of the published contract, independent of AWS.
 
 Source: 'GET /v1/sessions' of the platform's API. `docs/openapi.json`, `sessions load`, the functions and the tests all
 take them from here. The objects are typed dicts, which pydantic checks in two thirds of the time that models take.

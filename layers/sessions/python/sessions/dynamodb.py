@@ -29,26 +29,29 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 CONNECT_TIMEOUT: Final = 1.0
+"""Seconds for a connection."""
+
 READ_TIMEOUT: Final = 3.0
+"""Seconds between two pieces of a response."""
+
 ATTEMPTS: Final = 2
-"""Seconds, seconds and tries of one call: 8 s and a pause of at most 1 s when nothing answers."""
+"""Tries of one call, which so takes 8 s and a pause of at most 1 s when nothing responds."""
 
 DEADLINE: Final = 10.0
-"""Seconds after which a request starts no further call. With a last call of 9 s it ends 10 s before the 29 s after
-which API Gateway gives up on an integration ('Amazon API Gateway quotas')."""
+"""Seconds after which a request starts no further call. What still runs then is ended by `TIME_LIMIT`."""
 
 BATCH_GET_KEYS: Final = 100
 """Keys in one BatchGetItem ('Quotas in Amazon DynamoDB', BatchGetItem)."""
 
 TIME_LIMIT: Final = 15.0
-"""Seconds after which a request is given up, whatever its calls do: 5 s before Lambda would end the function, and well
-before the gateway gives up."""
+"""Seconds after which a request is given up, whatever its calls do: 5 s before Lambda would end the function, and 14 s
+before API Gateway gives up on an integration ('Amazon API Gateway quotas': 29 s)."""
 
 TOOK_TOO_LONG: Final = "The response took too long; try again shortly."
 
 THREADS: Final = 32
-"""Threads at most: a container serves one request at a time, and whoever calls a handler from several threads of a
-process of his own must not wait for a thread that waits for another."""
+"""Threads at most. A container serves one request at a time; a test or a tool that calls a handler from several threads
+must not end in a deadlock."""
 
 _TRANSIENT: Final = frozenset(
     {
@@ -84,8 +87,8 @@ def client() -> DynamoDBClient:
         read_timeout=READ_TIMEOUT,
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         tcp_keepalive=True,
-        # Each of these two saves a twentieth of the CPU of a call: botocore would compose its own user agent anew
-        # every time, and check parameters that DynamoDB checks as well.
+        # Each of these two saves a twentieth of the CPU of a call: botocore would compose its own user agent
+        # for every request, and check parameters that DynamoDB checks as well.
         user_agent="sessions",
         parameter_validation=False,
     )
@@ -126,7 +129,7 @@ def call(operation: Callable[..., Any], **parameters: Any) -> dict[str, Any]:
     """The response of one operation of the client.
 
     Raises:
-        Unavailable: DynamoDB throttled, failed or did not answer; any other fault is raised as it is.
+        Unavailable: DynamoDB throttled, failed or did not respond; any other fault is raised as it is.
     """
     try:
         response: dict[str, Any] = operation(**parameters)
@@ -164,7 +167,7 @@ class TimeLimit:
 
     def __init__(self, seconds: float = TIME_LIMIT) -> None:
         self._seconds = seconds
-        self._works, self.reads = self._new_threads()
+        self._requests, self.reads = self._new_threads()
 
     def run(self, work: Callable[[], First]) -> First:
         """The result of the work.
@@ -172,10 +175,10 @@ class TimeLimit:
         Raises:
             Unavailable: it took too long; any other exception is raised as it is.
         """
-        pending = self._works.submit(work)
+        pending = self._requests.submit(work)
         done, _ = wait([pending], self._seconds)
         if not done:
-            self._works, self.reads = self._new_threads()
+            self._requests, self.reads = self._new_threads()
             raise Unavailable(TOOK_TOO_LONG)
         return pending.result()
 
@@ -222,7 +225,7 @@ class Reader:
         """One Query, which is one cursor page of at most 1 MB.
 
         Raises:
-            Unavailable: DynamoDB throttled, failed or did not answer, or the deadline has passed.
+            Unavailable: DynamoDB throttled, failed or did not respond, or the deadline has passed.
         """
         if time.monotonic() > self._ends_at:
             raise Unavailable(TOOK_TOO_LONG)
@@ -236,10 +239,10 @@ class Reader:
             )
         return response
 
-    def together(self, first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
+    def run_in_parallel(self, first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
         """The results of two independent reads, made at the same time."""
         before = self._round_trips
-        pending = self._executor.submit(self._beside, first)
+        pending = self._executor.submit(self._in_thread, first)
         try:
             result = second()
         finally:
@@ -248,7 +251,7 @@ class Reader:
         self._round_trips = max(self._round_trips, before + round_trips)
         return beside, result
 
-    def _beside(self, read: Callable[[], First]) -> tuple[First, int]:
+    def _in_thread(self, read: Callable[[], First]) -> tuple[First, int]:
         self._round_trips = 0
         return read(), self._round_trips
 

@@ -1,4 +1,4 @@
-"""Every exception of this package, as data: its status, its code, its message and who is to blame.
+"""The exceptions that callers meet, as data: status, code, message and who is to blame.
 
     SessionsError
     ├── ApiError                 becomes the response to the caller
@@ -12,7 +12,7 @@
     │   └── Unavailable          503  us: DynamoDB throttled, timed out or was unreachable
     └── SettingMissing           us: the template left out an environment variable
 
-Source: DESIGN section 'The contract', errors. The gateway's own responses in `template.yaml` repeat these codes and
+Source: the table of errors in the README. The gateway's own responses in `template.yaml` repeat these codes and
 messages; a test compares them.
 """
 

@@ -9,8 +9,8 @@ A count row is a histogram: one item that holds a number for each part of its sp
 
 The sort key of the indexes begins with the time of creation at a fixed width, so text order is time order, and both
 rows and bins are ranges of the sort key: a bin reaches from its own beginning to that of the next one, the first bin of
-a row begins where the row begins, and the last ends where the row ends. So every text has exactly one place at each
-level, a sort key that does not have the form of a time included, and a row never has more than its most bins.
+a row begins where the row begins, and the last ends where the row ends. So every sort key, even one that is not a time,
+falls into exactly one bin at each level, and the number of bins of a row is bounded.
 
 An item with that many bins stays under 1 kB, which is one write unit, so that an update costs what an update of a plain
 counter costs: 120 bins of 7 bytes, their names of 4 bytes included, and a key of up to 102 bytes. Only a day with more
@@ -112,7 +112,7 @@ class BinRange(NamedTuple):
     """Rank of the first entry that is older than all of its entries."""
 
 
-def find(months: Iterable[tuple[int, Bins]], offset: int) -> BinRange | None:
+def find_day(months: Iterable[tuple[int, Bins]], offset: int) -> BinRange | None:
     """The day that holds the entry of a rank, by the rows of all months; None when there are not that many entries.
 
     Args:
@@ -122,37 +122,37 @@ def find(months: Iterable[tuple[int, Bins]], offset: int) -> BinRange | None:
     for month, bins in months:
         counted = total(bins)
         if offset < start + counted:
-            span = BinRange(
+            bin_range = BinRange(
                 month_text(month),
                 None if month == MONTHS[0] else month_text(month),
                 None if month == MONTHS[-1] else month_text(month + 1),
                 start,
                 start + counted,
             )
-            return narrow(span, MONTH, bins, offset)
+            return find_bin(bin_range, MONTH, bins, offset)
         start += counted
     return None
 
 
-def narrow(span: BinRange, level: Level, bins: Bins, offset: int) -> BinRange:
+def find_bin(bin_range: BinRange, level: Level, bins: Bins, offset: int) -> BinRange:
     """The bin of a row that holds the entry of a rank.
 
     A row that is read later may hold fewer entries than the level above said, because sessions were deleted in between:
     the range then ends before the offset, and the entry is among the older ones.
 
     Args:
-        span: what the row spans.
+        bin_range: what the row spans.
         level: the level of the row.
     """
-    start, upper = span.start, span.upper
+    start, upper = bin_range.start, bin_range.upper
     for number in reversed(range(len(level.bins))):
-        text = span.text + level.beginnings[number]
-        lower = text if number else span.lower
+        text = bin_range.text + level.beginnings[number]
+        lower = text if number else bin_range.lower
         end = start + max(0, bins.get(level.bins[number], 0))
         if offset < end:
             return BinRange(text, lower, upper, start, end)
         start, upper = end, lower
-    return BinRange(span.text, span.lower, span.upper, span.start, start)
+    return BinRange(bin_range.text, bin_range.lower, bin_range.upper, bin_range.start, start)
 
 
 def total(bins: Bins) -> int:

@@ -12,7 +12,7 @@ NUMBER_DIGITS: Final = 38
 
 
 class Binary:
-    """A binary value, which JSON does not have: valid only inside of a configuration, as the base64 text that it
+    """A binary value, which JSON does not have: valid only inside a configuration, as the base64 text that it
     travels as. A type of its own, so that it is never taken for a string."""
 
     __slots__ = ("base64",)
@@ -86,18 +86,18 @@ def _number(text: str) -> int | float:
     return float(text)
 
 
-def _unchanged(content: Any) -> Any:
+def _identity(content: Any) -> Any:
     return content
 
 
 _FROM: Final[dict[str, Callable[[Any], Any]]] = {
-    "S": _unchanged,
+    "S": _identity,
     "N": _number,
-    "BOOL": _unchanged,
+    "BOOL": _identity,
     "NULL": lambda _: None,
     "M": from_item,
     "L": lambda content: [value["S"] if "S" in value else from_attribute(value) for value in content],
-    "SS": _unchanged,
+    "SS": _identity,
     "NS": lambda content: [_number(number) for number in content],
     "B": Binary,
     "BS": lambda content: [Binary(each) for each in content],

@@ -20,6 +20,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from pydantic_core import to_json
 
 from sessions.errors import ApiError, InternalError, InvalidParameter
+from sessions.events import gateway_request_id
 from sessions.settings import stack_name
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def _to_line(record: Mapping[str, Any]) -> str:
 
 
 class StandardOutput(logging.StreamHandler[Any]):
-    """Writes to what standard output is at the time, and not to what it was when the logger was made: whoever runs the
-    functions in a process of his own may redirect it."""
+    """Writes to what standard output is at the time, and not to what it was when the logger was made: a process that
+    hosts the functions may redirect it."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -126,7 +127,7 @@ class RequestLog:
         self._began = time.perf_counter()
 
     def listed(self, organization_id: str, request: PageRequest, result: PageResult) -> None:
-        """It was answered with a page."""
+        """Logs a page that was returned."""
         for invalid in result.invalid:
             fields = {"session_id": invalid.id, "reason": invalid.reason}
             self._observability.write("error", "invalid item left out", fields, {})
@@ -149,7 +150,7 @@ class RequestLog:
         self._write("info", "listed", "ok", page_fields, metrics)
 
     def refused(self, error: Exception) -> None:
-        """It was answered with an error; a fault of ours is logged with its stack, here and nowhere else."""
+        """Logs an error response; a fault of ours with its stack, here and nowhere else."""
         code = error.code if isinstance(error, ApiError) else InternalError.code
         if isinstance(error, ApiError) and not error.is_fault:
             reason = str(error) if isinstance(error, InvalidParameter) else code
@@ -169,10 +170,3 @@ class RequestLog:
         duration = round((time.perf_counter() - self._began) * 1000, 1)
         of_all = {f"Responses.{code}": 1, "Duration": duration}
         self._observability.write(level, message, {"code": code, **fields}, {**of_all, **metrics}, error)
-
-
-def gateway_request_id(event: Mapping[str, Any]) -> str:
-    """The gateway's id of a request: in its access log, in our log and in the response; '' where there is none."""
-    context = event.get("requestContext")
-    found = context.get("requestId") if isinstance(context, Mapping) else None
-    return found if isinstance(found, str) else ""

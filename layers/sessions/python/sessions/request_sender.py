@@ -27,6 +27,8 @@ from urllib3.util import wait_for_read
 LINE_BYTES_MAX: Final = 65_536
 HEADERS_MAX: Final = 100
 """Of a response, as in Python's `http.client`."""
+BODY_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Several times what any operation returns (16 MB, BatchGetItem); room for a body is made before it is there."""
 
 
 class RequestSender:
@@ -69,7 +71,7 @@ class RequestSender:
         try:
             connection.send(endpoint.beginning, request.headers, request.body)
             response = connection.receive()
-            stays_open = response.headers.get("connection", "").lower() != "close"
+            stays_open = response.headers.get("connection", "").lower() != "close" and not connection.has_more()
         except TimeoutError as error:
             raise ReadTimeoutError(endpoint_url=url, error=error) from error
         except (OSError, ValueError) as error:
@@ -117,9 +119,12 @@ class _Endpoint(NamedTuple):
     def of(cls, url: str) -> _Endpoint:
         parts = urlsplit(url)
         is_encrypted = parts.scheme == "https"
-        address = parts.hostname or "", parts.port or (443 if is_encrypted else 80)
-        beginning = f"POST {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\nAccept-Encoding: identity\r\n"
-        return cls(address, is_encrypted, beginning, [])
+        usual_port = 443 if is_encrypted else 80
+        name, port = parts.hostname or "", parts.port or usual_port
+        # The very host that botocore has signed (botocore.auth): in lower case, and without the usual port.
+        host = (f"[{name}]" if ":" in name else name) + ("" if port == usual_port else f":{port}")
+        beginning = f"POST {parts.path or '/'} HTTP/1.1\r\nHost: {host}\r\nAccept-Encoding: identity\r\n"
+        return cls((name, port), is_encrypted, beginning, [])
 
     def idle_connection(self) -> _Connection | None:
         while self.idle:
@@ -192,10 +197,21 @@ class _Connection:
         return b"".join(chunks)
 
     def _bytes(self, length: int) -> bytes:
-        read = self._reader.read(max(0, length))
+        read = self._reader.read(length) if 0 <= length <= BODY_BYTES_MAX else b""
         if len(read) != length:
             raise ValueError(f"{len(read)} of {length} bytes")
         return read
+
+    def has_more(self) -> bool:
+        """Whether more has come than the response: the next request would take it for its own response."""
+        timeout = self.socket.gettimeout()
+        self.socket.settimeout(0)
+        try:
+            return bool(self._reader.peek(1))
+        except ssl.SSLWantReadError:
+            return False
+        finally:
+            self.socket.settimeout(timeout)
 
     def close(self) -> None:
         self._reader.close()

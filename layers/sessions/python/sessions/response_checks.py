@@ -1,8 +1,8 @@
-"""What a response of DynamoDB must be before it is believed: whole, true, JSON, and of its operation's shape.
+"""Checks that a response of DynamoDB is complete, undamaged JSON of its operation's shape.
 
 botocore does not insist on the length of a body, accepts one whose checksum is wrong after a second try, and reads what
 is not JSON as `{}`. Believed, such a response denies a live API key or shows another organization's page. Here it is a
-fault that another try may mend, as a timeout is.
+fault that is worth another try, like a timeout.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError
 
-AGAIN: Final = 0.05
+RETRY_DELAY: Final = 0.05
 """Seconds before another try of a call whose response was damaged."""
 
 
@@ -34,22 +34,22 @@ class ResponseChecks:
         self._attempts = attempts
 
     def __call__(self, response: Any, operation: Any, attempts: int, **_: Any) -> float | None:
-        """Seconds before another try, or None for a response that may be believed.
+        """Seconds before another try, or None for a valid response.
 
         Raises:
             DamagedResponse: it was the last try.
         """
         if response is None or response[0].status_code != 200:
             return None  # a fault that botocore has noticed
-        reason = damage(operation.name, response[0].headers, response[0].content, response[1])
+        reason = find_damage(operation.name, response[0].headers, response[0].content, response[1])
         if reason is None:
             return None
         if attempts < self._attempts:
-            return AGAIN
+            return RETRY_DELAY
         raise DamagedResponse(operation=operation.name, reason=reason)
 
 
-def damage(operation: str, headers: Mapping[str, str], body: bytes, parsed: Mapping[str, Any]) -> str | None:
+def find_damage(operation: str, headers: Mapping[str, str], body: bytes, parsed: Mapping[str, Any]) -> str | None:
     """What is wrong with a response, or None.
 
     Args:

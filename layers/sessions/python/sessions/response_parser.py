@@ -47,5 +47,7 @@ class ItemParser(JSONParser):
     def _as_botocore(self, response: Any, shape: Any) -> Any:
         try:
             return super().parse(response, shape)
-        except UnicodeDecodeError:  # the body of an error that something else than DynamoDB sent: its status counts
+        except (AttributeError, TypeError, UnicodeDecodeError):
+            # A body that DynamoDB has not sent, such as a list: of an error the status counts, and a success with such
+            # a body is refused by `response_checks.py`.
             return super().parse({**response, "body": b""}, shape)

@@ -10,8 +10,8 @@ from pydantic_core import to_json
 
 from sessions.contract import Page, PageRequest
 from sessions.errors import ApiError, PageTooLarge
+from sessions.events import gateway_request_id
 from sessions.items import binary_text
-from sessions.observability import gateway_request_id
 
 PATH: Final = "/v1/sessions"
 
@@ -102,8 +102,12 @@ def link_header(request: PageRequest, total: int) -> str:
 def fits_response(body: bytes) -> bool:
     """Whether Lambda can return this body.
 
-    Lambda's response is JSON that holds the body as a string: quotes and backslashes are escaped once more. They are
-    counted only where that may matter.
+    Lambda's response is JSON that holds the body as a string: quotes and backslashes are escaped once more, and so are
+    the two separators of lines that Unicode has, from 3 bytes to 6. They are counted only where that may matter.
     """
     room = RESPONSE_BYTES_MAX - ENVELOPE_BYTES
-    return 2 * len(body) <= room or len(body) + body.count(b'"') + body.count(b"\\") <= room
+    if 2 * len(body) <= room:
+        return True
+    escapes = body.count(b'"') + body.count(b"\\")
+    escapes += 3 * (body.count("\u2028".encode()) + body.count("\u2029".encode()))
+    return len(body) + escapes <= room

@@ -48,7 +48,7 @@ TIME_LIMIT: Final = 52.0
 
 OUT_OF_TIME: Final = "out of time"
 
-_PASSING: Final = frozenset(
+_RETRYABLE: Final = frozenset(
     {"ConditionalCheckFailed", "ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"}
 )
 """Reasons for which a transaction was cancelled that another try, on markers read anew, may not meet again
@@ -141,9 +141,9 @@ class CountWriter:
                 work.check()
                 markers, unread = self._markers(chunk)
             except _FAULTS as error:
-                _sort_out(error, chunk, later, outcome)
+                _handle_failure(error, chunk, later, outcome)
                 continue
-            later.put_off(unread, "throttled")
+            later.retry_later(unread, "throttled")
             for session_id, marker in markers.items():
                 update = MarkerUpdate(marker, transitions[session_id](marker))
                 if update.before != update.after:
@@ -154,7 +154,7 @@ class CountWriter:
                 outcome.attempted.update(transaction.updates)
                 self._dynamodb.transact_write_items(TransactItems=self._actions(transaction))
             except _FAULTS as error:
-                _sort_out(error, list(transaction.updates), later, outcome)
+                _handle_failure(error, list(transaction.updates), later, outcome)
             else:
                 outcome.transactions += 1
                 outcome.updated |= transaction.updates
@@ -187,7 +187,7 @@ class CountWriter:
         }
 
     def _marker_action(self, session_id: str, update: MarkerUpdate) -> dict[str, Any]:
-        condition = {"TableName": self._table} | _unchanged(update.before)
+        condition = {"TableName": self._table} | _marker_condition(update.before)
         if update.after is None:
             return {"Delete": condition | {"Key": marker_key(session_id)}}
         return {"Put": condition | {"Item": marker_item(session_id, update.after)}}
@@ -254,7 +254,7 @@ def pack(
         yield transaction
 
 
-def _unchanged(marker: Marker) -> dict[str, Any]:
+def _marker_condition(marker: Marker) -> dict[str, Any]:
     """The condition that a marker still is what it was when it was read."""
     if marker is None:
         return {"ConditionExpression": f"attribute_not_exists({CREATED_AT_ID})"}
@@ -295,13 +295,13 @@ class _Work:
         if self.is_over:
             raise _OutOfTime
 
-    def put_off(self, session_ids: Iterable[str], reason: str) -> None:
+    def retry_later(self, session_ids: Iterable[str], reason: str) -> None:
         for session_id in session_ids:
             self.waiting.append(session_id)
             self.reasons[session_id] = reason
 
-    def leave(self, session_ids: Iterable[str]) -> None:
-        """There is no time for them; why they had to wait before says more than that."""
+    def give_up(self, session_ids: Iterable[str]) -> None:
+        """Out of time; an earlier reason, if there is one, is kept because it says more."""
         for session_id in session_ids:
             self.waiting.append(session_id)
             self.reasons.setdefault(session_id, OUT_OF_TIME)
@@ -312,24 +312,24 @@ class _Work:
         return self
 
 
-def _sort_out(error: Exception, session_ids: Sequence[str], later: _Work, outcome: Outcome) -> None:
+def _handle_failure(error: Exception, session_ids: Sequence[str], later: _Work, outcome: Outcome) -> None:
     """Decides whether sessions whose call failed are tried again, tried one by one, or given up."""
     reason = _reason(error)
     if isinstance(error, _OutOfTime):
-        later.leave(session_ids)
-    elif _may_pass(error):
-        later.put_off(session_ids, reason)
+        later.give_up(session_ids)
+    elif _is_retryable(error):
+        later.retry_later(session_ids, reason)
         outcome.retries += 1
     elif len(session_ids) > 1 and _is_cancelled(error):
-        later.put_off(session_ids, reason)
+        later.retry_later(session_ids, reason)
         later.alone.update(session_ids)
     else:
         outcome.failed |= dict.fromkeys(session_ids, reason)
 
 
-def _may_pass(error: Exception) -> bool:
+def _is_retryable(error: Exception) -> bool:
     if _is_cancelled(error):
-        return {reason["Code"] for reason in _cancellations(error)} <= _PASSING
+        return {reason["Code"] for reason in _cancellations(error)} <= _RETRYABLE
     return is_transient(error)
 
 

@@ -20,7 +20,7 @@ keys: it could not tell which of the two puts it stands for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sessions.schema import ID, IndexKeys, index_keys
@@ -60,6 +60,20 @@ class StreamChanges(NamedTuple):
     What is to be counted for them is known only from the sessions table."""
     invalid: list[str]
     """What is wrong with each record that cannot be one of the sessions table, beginning with its event id."""
+
+    @property
+    def uncounted(self) -> list[str]:
+        """Sessions that were inserted without the keys of an index: no index holds them, and nothing counts them."""
+        return [each for each, changes in self.by_session.items() if changes[-1].inserted and changes[-1].keys is None]
+
+    def first_to_repeat(self, failed: Container[str]) -> str | None:
+        """The sequence number of the first record that must be delivered again, or None.
+
+        Args:
+            failed: sessions that could not be counted.
+        """
+        numbers = [changes[0].sequence_number for each, changes in self.by_session.items() if each in failed]
+        return min([*numbers, *self.without_image], key=int, default=None)
 
 
 def stream_changes(records: Iterable[Mapping[str, Any]]) -> StreamChanges:

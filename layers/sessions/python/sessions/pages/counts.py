@@ -51,11 +51,11 @@ class CountRows:
         }
         rows: list[Item] = []
         while True:
-            page = self._reader.query(**query)
-            rows += page["Items"]
-            if "LastEvaluatedKey" not in page:
+            response = self._reader.query(**query)
+            rows += response["Items"]
+            if "LastEvaluatedKey" not in response:
                 return rows
-            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+            query["ExclusiveStartKey"] = response["LastEvaluatedKey"]
 
     def _bins(self, row: Item, level: Level) -> Bins:
         bins = {name: int(row[name]["N"]) for name in row.keys() & level.names}

@@ -62,41 +62,41 @@ class IndexPartition:
         """Entries from oldest to newest, beginning with the first whose sort key is `start` or above it."""
         return self._walk(self._query(">=", start, forward=True), skip, take)
 
-    def count(self, most_pages: int) -> int | None:
-        """How many entries there are, counted one by one; None when `most_pages` cursor pages do not suffice."""
+    def count(self, max_cursor_pages: int) -> int | None:
+        """How many entries there are, counted one by one; None when `max_cursor_pages` cursor pages do not suffice."""
         query = self._query("<", None, forward=False) | {"Select": "COUNT"}
         counted: int = 0
-        for _ in range(most_pages):
-            page = self._reader.query(**query)
-            counted += page["Count"]
-            if "LastEvaluatedKey" not in page:
+        for _ in range(max_cursor_pages):
+            response = self._reader.query(**query)
+            counted += response["Count"]
+            if "LastEvaluatedKey" not in response:
                 return counted
-            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+            query["ExclusiveStartKey"] = response["LastEvaluatedKey"]
         return None
 
     def _walk(self, query: dict[str, Any], skip: int, take: int) -> WalkResult:
         skipped = 0
         while skip - skipped > self._transferred_skip:
-            page = self._reader.query(**query, Select="COUNT", Limit=skip - skipped)
-            skipped += page["Count"]
-            if "LastEvaluatedKey" not in page:
+            response = self._reader.query(**query, Select="COUNT", Limit=skip - skipped)
+            skipped += response["Count"]
+            if "LastEvaluatedKey" not in response:
                 return WalkResult([], skipped, at_end=True)
-            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+            query["ExclusiveStartKey"] = response["LastEvaluatedKey"]
         items: list[Item] = []
         page_reads = 0
         while True:
-            page = self._reader.query(**query, Limit=skip - skipped + take - len(items))
-            dropped = min(skip - skipped, len(page["Items"]))
+            response = self._reader.query(**query, Limit=skip - skipped + take - len(items))
+            dropped = min(skip - skipped, len(response["Items"]))
             skipped += dropped
-            items += page["Items"][dropped:]
-            page_reads += bool(page["Items"][dropped:])
+            items += response["Items"][dropped:]
+            page_reads += bool(response["Items"][dropped:])
             if page_reads > self._page_reads:
                 raise PageTooLarge
-            if "LastEvaluatedKey" not in page:
+            if "LastEvaluatedKey" not in response:
                 return WalkResult(items, skipped, at_end=True)
             if len(items) == take:
                 return WalkResult(items, skipped, at_end=False)
-            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+            query["ExclusiveStartKey"] = response["LastEvaluatedKey"]
 
     def _query(self, comparison: str, bound: str | None, *, forward: bool) -> dict[str, Any]:
         index = self._partition.index

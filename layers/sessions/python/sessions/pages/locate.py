@@ -23,22 +23,22 @@ class StartingPoint(NamedTuple):
     is_upward: bool = False
 
 
-def is_near(span: BinRange, offset: int, near: int = NEAR) -> bool:
+def is_near(bin_range: BinRange, offset: int, near: int = NEAR) -> bool:
     """Whether so few entries lie between an offset and the nearer end of a range that they may be walked over."""
-    return min(offset - span.start, span.end - offset) <= near
+    return min(offset - bin_range.start, bin_range.end - offset) <= near
 
 
-def starting_point(span: BinRange, offset: int, limit: int) -> StartingPoint:
+def starting_point(bin_range: BinRange, offset: int, limit: int) -> StartingPoint:
     """The end of a range from which the walk to a page is shorter.
 
-    From the upper end the walk goes down to the older entries. From the lower end it goes up, which pays when more
-    entries lie above the page than below it.
+    From the upper end the walk goes down to the older entries. From the lower end it goes up, which is shorter when
+    more entries lie above the page than below it.
     """
-    above, below = offset - span.start, span.end - offset
-    if span.lower is None:  # nothing lies below, and there is no key to walk up from
-        return StartingPoint(span.upper, span.start)
+    above, below = offset - bin_range.start, bin_range.end - offset
+    if bin_range.lower is None:  # the oldest range has no lower bound to walk up from
+        return StartingPoint(bin_range.upper, bin_range.start)
     if below <= 0:  # the finer rows held less than the coarser one said: the page is among the older entries
-        return StartingPoint(span.lower, span.end)
+        return StartingPoint(bin_range.lower, bin_range.end)
     if above + limit <= max(below, limit):
-        return StartingPoint(span.upper, span.start)
-    return StartingPoint(span.lower, span.end, is_upward=True)
+        return StartingPoint(bin_range.upper, bin_range.start)
+    return StartingPoint(bin_range.lower, bin_range.end, is_upward=True)

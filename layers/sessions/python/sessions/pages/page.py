@@ -7,6 +7,8 @@ Steps that would save less than they cost are left out:
     near the start      the page straight from the index, beside the months          1 round trip
     anywhere else       months, day, ten minutes, page                    at most    4 round trips
     past the end        the months alone                                             1 round trip
+
+Where more than 1,200 sessions were created within five seconds, counting over those between takes a fifth.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from pydantic import ValidationError
 from sessions.contract import Page, PageRequest, Session, read_session
 from sessions.dynamodb import DEADLINE, Cost, Reader, TimeLimit
 from sessions.errors import Unavailable
-from sessions.histograms import DAY, TEN_MINUTES, BinRange, find, narrow, total
+from sessions.histograms import DAY, TEN_MINUTES, BinRange, find_bin, find_day, total
 from sessions.items import from_item
 from sessions.pages.counts import CountRows, MonthRows
 from sessions.pages.index import PAGE_READS, TRANSFERRED_SKIP, IndexPartition, WalkResult
@@ -33,7 +35,7 @@ UNCOUNTED_PAGES: Final = 10
 
 
 class Limits(NamedTuple):
-    """Where reading changes its ways; tests make them small."""
+    """Thresholds at which reading changes its strategy; tests lower them."""
 
     near: int = NEAR
     transferred_skip: int = TRANSFERRED_SKIP
@@ -86,7 +88,7 @@ class Pages:
         """The page that a request asks for.
 
         Raises:
-            Unavailable: DynamoDB did not answer in time, or the partition was never counted and is too long to be
+            Unavailable: DynamoDB did not respond in time, or the partition was never counted and is too long to be
                 counted for one request.
             PageTooLarge: its items do not fit into a response.
         """
@@ -119,7 +121,7 @@ class PageFinder:
     def find(self) -> PageItems:
         """The items of the page, and the total."""
         if self._offset <= self._limits.near:
-            months, walk = self._reader.together(self._counts.months, self._walk_from_newest)
+            months, walk = self._reader.run_in_parallel(self._counts.months, self._walk_from_newest)
             counted = self._total(months) if months or not walk.at_end else walk.passed
             return self._reconcile_total(counted, walk, first=0)
         months = self._counts.months()
@@ -142,17 +144,17 @@ class PageFinder:
 
     def _narrowed(self, months: MonthRows, counted: int) -> BinRange:
         """The finest range that the offset is looked up in."""
-        span = find(months, self._offset)
-        if span is None:  # never counted: the whole partition is one range
+        bin_range = find_day(months, self._offset)
+        if bin_range is None:  # never counted: the whole partition is one range
             return BinRange("", None, None, 0, counted)
         for level in (DAY, TEN_MINUTES):
-            if is_near(span, self._offset, self._limits.near):
+            if is_near(bin_range, self._offset, self._limits.near):
                 break
-            narrower = narrow(span, level, self._counts.row(level, span.text), self._offset)
+            narrower = find_bin(bin_range, level, self._counts.row(level, bin_range.text), self._offset)
             if narrower.end <= self._offset:
                 return narrower
-            span = narrower
-        return span
+            bin_range = narrower
+        return bin_range
 
     def _walk_from_newest(self) -> WalkResult:
         return self._walk_down(StartingPoint(bound=None, rank=0))
@@ -174,7 +176,7 @@ class PageFinder:
         if inside == self._limit:
             upper, lower = up(), WalkResult([], skipped=0, at_end=False)
         else:
-            upper, lower = self._reader.together(up, down)
+            upper, lower = self._reader.run_in_parallel(up, down)
         if upper.passed < below:
             # The table lost entries that are still counted, so many that the walk ran off the newest end.
             return self._reconcile_total(counted, self._walk_from_newest(), first=0)

@@ -1,4 +1,4 @@
-"""Sessions that are as odd as the contract allows, and the list that they make, without the code under test."""
+"""Sessions at the edges of the contract, and the list that they make, without the code under test."""
 
 from __future__ import annotations
 
