@@ -49,7 +49,7 @@ def test_limits_are_those_that_their_comments_derive() -> None:
         600,
     )
     assert (contract.INT32_MAX, contract.LIMIT_MAX, contract.LIMIT_DEFAULT) == (2_147_483_647, 100, 20)
-    assert (items.NUMBER_DIGITS, schema.PARTITION_KEY_BYTES, response_checks.AGAIN) == (38, 2048, 0.05)
+    assert (items.NUMBER_DIGITS, schema.PARTITION_KEY_BYTES, response_checks.RETRY_DELAY) == (38, 2048, 0.05)
 
 
 def test_names_are_those_that_writers_in_other_languages_use() -> None:
@@ -96,4 +96,4 @@ def test_transient_codes_and_reasons_are_those_of_dynamodbs_documentation() -> N
         "ProvisionedThroughputExceeded",
         "ThrottlingError",
         "TransactionConflict",
-    } == transactions._PASSING
+    } == transactions._RETRYABLE
