@@ -41,7 +41,7 @@ def test_limits_are_those_that_their_comments_derive() -> None:
     assert (dynamodb.DEADLINE, dynamodb.TIME_LIMIT, dynamodb.THREADS, dynamodb.BATCH_GET_KEYS) == (10.0, 15.0, 32, 100)
     assert (transactions.ACTIONS, transactions.TRIES) == (100, 30)
     assert (transactions.PAUSE, transactions.PAUSE_MOST) == (0.05, 0.25)
-    assert (transactions.DEADLINE, transactions.TIME_LIMIT) == (40.0, 52.0)
+    assert (transactions.DEADLINE, transactions.TIME_LIMIT, transactions.OUT_OF_TIME) == (40.0, 52.0, "out of time")
     assert (index.TRANSFERRED_SKIP, index.PAGE_READS, page.UNCOUNTED_PAGES, locate.NEAR) == (600, 16, 10, 30)
     assert (responses.RESPONSE_BYTES_MAX, responses.ENVELOPE_BYTES, responses.PREFLIGHT_SECONDS) == (
         6_291_556,
