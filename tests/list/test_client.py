@@ -47,7 +47,7 @@ def test_a_client_waits_and_tries_as_little_as_its_limits_say() -> None:
     assert config.user_agent.startswith("sessions")
     assert config.tcp_keepalive
     with pytest.raises(RuntimeError, match="sent"):  # and not refused by botocore, which would check as DynamoDB does
-        client.query(TableName=5)
+        client.query(TableName="sessions", Limit="5")
     assert isinstance(client._endpoint._response_parser_factory, ItemParserFactory)
 
 
