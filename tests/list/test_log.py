@@ -134,7 +134,6 @@ def test_lines_of_an_invocation_carry_its_ids_and_the_first_one_is_a_cold_start(
     assert directive["Metrics"] == [{"Name": "ColdStart", "Unit": "Count"}]
     assert cold["ColdStart"] == [1]
     assert (first["correlation_id"], second["correlation_id"]) == ("r1", "r2")
-    assert (first["cold_start"], second["cold_start"]) == (True, False)
     assert first["function_request_id"] == CONTEXT.aws_request_id
     assert handler({}, None) == "done"
     (by_hand,) = written.lines()
