@@ -73,6 +73,8 @@ def test_a_cache_count_without_a_value_is_left_out(service: Service, stored: dic
         ("0.1", 0.1),
         ("1E+3", 1000),
         ("5.0", 5),
+        ("1E+37", 10**37),
+        ("1E+38", 1e38),
         ("9.9999999999999999999999999999999999999E+125", 1e126),
         ("1E-130", 1e-130),
     ],

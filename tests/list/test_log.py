@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from sessions import observability
 from sessions.observability import Observability
 from tests.service import CONTEXT
 
@@ -142,3 +143,11 @@ def test_lines_of_an_invocation_carry_its_ids_and_the_first_one_is_a_cold_start(
 
 def test_botocore_does_not_tell_where_it_found_credentials(written: Written) -> None:
     assert logging.getLogger("botocore").level == logging.WARNING
+
+
+def test_a_request_is_timed_to_a_tenth_of_a_millisecond(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = iter([10.0, 10.0123456])
+    monkeypatch.setattr(observability.time, "perf_counter", lambda: next(moments))
+    observability.RequestLog(written.observability).refused(KeyError("ours"))
+    (line,) = written.lines()
+    assert (line["Duration"], line["Responses.internal_error"], line["code"]) == ([12.3], [1], "internal_error")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from ops.items import item_of
 from sessions import api_keys, contract, dynamodb, errors, items, response_checks, responses, schema, settings
 from sessions.counting import transactions, transitions
 from sessions.pages import index, locate, page
+from tests.service import session
 
 
 def test_every_error_has_its_status_code_message_and_headers() -> None:
@@ -97,3 +99,10 @@ def test_transient_codes_and_reasons_are_those_of_dynamodbs_documentation() -> N
         "ThrottlingError",
         "TransactionConflict",
     } == transactions._RETRYABLE
+
+
+def test_an_invalid_item_is_named_with_every_field_that_is_not_valid() -> None:
+    item = item_of(session(1)) | {"status": {"S": "x"}, "tags": {"L": [{"N": "1"}]}, "usage": {"M": {}}}
+    _, invalid = page.read_sessions([item])
+    fields = "status, tags.0, usage.input_tokens, usage.output_tokens"
+    assert invalid == [(session(1)["id"], f"not valid: {fields}")]
