@@ -46,8 +46,9 @@ class ItemParser(JSONParser):
 
     def _as_botocore(self, response: Any, shape: Any) -> Any:
         try:
-            return super().parse(response, shape)
+            parsed = super().parse(response, shape)
         except (AttributeError, TypeError, UnicodeDecodeError):
             # A body that DynamoDB has not sent, such as a list: of an error the status counts, and a success with such
             # a body is refused by `response_checks.py`.
-            return super().parse({**response, "body": b""}, shape)
+            parsed = super().parse({**response, "body": b""}, shape)
+        return {} if parsed is None else parsed  # which botocore makes of `null`
