@@ -196,3 +196,38 @@ def test_unprocessed_keys_are_told_apart_from_items_that_are_not_there() -> None
         "ProjectionExpression": "#scope, #bucket",
         "ExpressionAttributeNames": {"#scope": "scope", "#bucket": "bucket"},
     }
+
+
+def test_sessions_of_a_refused_transaction_are_tried_one_by_one_and_keep_the_reason_until_then() -> None:
+    refusal = raises(CANCELLED, "x", [{"Code": "ValidationError", "Message": "no"}])
+    client = Client(transact_write_items=refusal)
+    assert count(client, tries=1).failed == dict.fromkeys(SESSIONS, f"{CANCELLED}: ValidationError: no")
+    count(client, tries=2)
+    sizes = [sum("Put" in action for action in call["TransactItems"]) for call in client.called("transact_write_items")]
+    assert sizes == [7, 7] + [1] * 7
+
+
+def test_no_transaction_has_more_actions_than_allowed() -> None:
+    client = Client()
+    outcome = count(client, actions=8)
+    sizes = [len(call["TransactItems"]) for call in client.called("transact_write_items")]
+    assert sizes == [8, 8, 8, 7]  # six rows and one or two markers
+    assert (outcome.transactions, set(outcome.updated)) == (4, set(SESSIONS))
+
+
+def test_the_first_record_to_deliver_again_is_the_least_number() -> None:
+    stream = [
+        {
+            "eventName": "INSERT",
+            "dynamodb": {
+                "Keys": {"id": {"S": f"session_{number}"}},
+                "SequenceNumber": number,
+                "NewImage": {"id": {"S": "x"}},
+            },
+        }
+        for number in ("10", "9", "100")
+    ]
+    changes = stream_changes(stream)
+    assert changes.first_to_repeat({"session_10", "session_9", "session_100"}) == "9"
+    assert changes.first_to_repeat({"session_10", "session_100"}) == "10"
+    assert changes.first_to_repeat(set()) is None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sessions.api_keys import DENIALS, Denial, parse_key
+from sessions.api_keys import DENIALS, Denial, hash_key, parse_key
 from tests.conftest import Lines
 from tests.identity.test_authorize import KEY, ask, issue
 from tests.service import ORGANIZATION, Service
@@ -66,3 +66,9 @@ def test_blanks_around_a_key_and_behind_its_scheme_do_not_matter() -> None:
         assert parse_key([value]) == KEY
     for value in (f"\n{KEY}", f"Bearer{KEY}", f"Bearer Bearer {KEY}", f"{KEY} x"):
         assert parse_key([value]) == Denial("malformed")
+
+
+def test_a_key_without_a_name_is_let_in_under_an_empty_one(service: Service) -> None:
+    item = {"key_hash": hash_key(KEY), "organization_id": ORGANIZATION}
+    service.dynamodb.put_item(TableName="api_keys", Item={name: {"S": value} for name, value in item.items()})
+    assert ask(service, KEY)["context"] == {"organization_id": ORGANIZATION, "key_name": ""}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+import zlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 
 from sessions import dynamodb
 from sessions.contract import utc_timestamp
@@ -35,7 +39,7 @@ class Sender:
 @pytest.fixture(autouse=True)
 def sender(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dynamodb, "RequestSender", Sender)
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -63,12 +67,30 @@ def test_its_connections_have_the_same_limits_and_the_certificates_of_the_enviro
     assert Sender.made["ca_file"] == str(tmp_path / "own.pem")
 
 
+def test_a_transaction_has_a_token_and_a_damaged_response_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict[str, Any]] = []
+
+    def respond(self: Sender, request: Any, **_: Any) -> AWSResponse:
+        sent.append(json.loads(request.body))
+        body = SimpleNamespace(stream=lambda: [b"{}", b"x"][: len(sent) % 2 + 1])
+        return AWSResponse(request.url, 200, {"x-amz-crc32": str(zlib.crc32(b"{}"))}, body)
+
+    monkeypatch.setattr(Sender, "__call__", respond)
+    client: Any = dynamodb.client()
+    client.transact_write_items(TransactItems=[])
+    assert len(sent) == 2
+    assert sent[0]["ClientRequestToken"] == sent[1]["ClientRequestToken"] != ""
+
+
 def test_it_sends_by_its_own_connections_unless_there_is_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match="sent"):
         dynamodb.client().list_tables()
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
     client: Any = dynamodb.client()
     assert client.meta.events.emit_until_response("before-send.dynamodb.ListTables", request=None)[1] is None
+    monkeypatch.setenv("NO_PROXY", "amazonaws.com")
+    with pytest.raises(RuntimeError, match="sent"):
+        dynamodb.client().list_tables()
 
 
 def test_work_that_takes_too_long_is_left_behind_with_its_threads() -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, cast
 
+import botocore.session
 import pytest
 
 from ops.load import item_of
@@ -29,6 +30,7 @@ from sessions.pages.index import PAGE_READS, TRANSFERRED_SKIP
 from sessions.pages.locate import NEAR, StartingPoint, is_near, starting_point
 from sessions.pages.page import Limits, PageResult, Pages
 from sessions.response_checks import find_damage
+from sessions.response_parser import ItemParser
 from sessions.schema import index_keys
 from tests.counting.memory import Memory
 from tests.service import ORGANIZATION, session
@@ -549,3 +551,13 @@ def test_a_response_is_believed_only_in_the_shape_of_its_operation(
 )
 def test_a_response_is_believed_only_whole_and_true(headers: dict[str, str], body: bytes, reason: str | None) -> None:
     assert find_damage("GetItem", headers, body, GET_ITEM) == reason
+
+
+@pytest.mark.parametrize("body", [b"null", b"[]", b"5", b'"x"', b"\xff", b"", b"{", b"<html>"])
+@pytest.mark.parametrize("operation", ["Query", "GetItem", "BatchGetItem", "TransactWriteItems"])
+def test_a_body_that_is_no_object_is_read_as_nothing_and_refused(operation: str, body: bytes) -> None:
+    model = botocore.session.Session().get_service_model("dynamodb").operation_model(operation)
+    response = {"status_code": 200, "headers": {}, "body": body, "context": {"operation_name": operation}}
+    parsed = ItemParser().parse(response, model.output_shape)
+    assert parsed.keys() <= {"ResponseMetadata"}
+    assert find_damage(operation, {}, body, parsed) == "not a JSON object"

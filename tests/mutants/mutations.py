@@ -120,7 +120,7 @@ def mutants(path: Path, sample: int = 1) -> Iterator[Mutant]:
             continue
         seen.add(source)
         try:
-            compile(source, str(path), "exec")
+            compile(source, str(path), "exec", dont_inherit=True)
         except SyntaxError:
             continue
         before, after = _text(module, node), _text(module, mutated)

@@ -8,6 +8,7 @@ What is not JSON is read as nothing, which `response_checks.py` refuses.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
 
 from botocore.parsers import JSONParser, ResponseParserFactory
@@ -45,10 +46,10 @@ class ItemParser(JSONParser):
         return known
 
     def _as_botocore(self, response: Any, shape: Any) -> Any:
-        try:
+        # A body that DynamoDB has not sent, such as a list or `null`, is read as an empty one: of an error the status
+        # counts, and a success with such a body is refused by `response_checks.py`.
+        with suppress(AttributeError, TypeError, UnicodeDecodeError):
             parsed = super().parse(response, shape)
-        except (AttributeError, TypeError, UnicodeDecodeError):
-            # A body that DynamoDB has not sent, such as a list: of an error the status counts, and a success with such
-            # a body is refused by `response_checks.py`.
-            parsed = super().parse({**response, "body": b""}, shape)
-        return {} if parsed is None else parsed  # which botocore makes of `null`
+            if parsed is not None:
+                return parsed
+        return super().parse({**response, "body": b""}, shape)
