@@ -12,7 +12,7 @@ SAM_PORT ?= 3000
 SAM ?= $(firstword $(shell command -v sam 2>/dev/null) .venv-sam/bin/sam)
 
 # `make mutants` tries one change in so many.
-SAMPLE ?= 3
+SAMPLE ?= 6
 
 .PHONY: help run install test test-browser check format openapi build sam-local sbom audit proof mutants bench lock clean
 .DEFAULT_GOAL := help
@@ -81,7 +81,7 @@ bench: $(VENV)/dev build ## Measure, and write the figures into docs (needs Node
 	$(BIN)/python -m tests.benchmarks.ten_million
 	$(BIN)/python -m tests.benchmarks.simulation
 
-proof: $(VENV)/dev ## Faults, hostile input, load and kills at full size (needs Node; 25 minutes on two cores)
+proof: $(VENV)/dev ## Faults, hostile input, load and kills at full size (needs Node; 20 minutes on two cores)
 	HYPOTHESIS_PROFILE=proof PATIENCE=2 $(BIN)/python -m pytest tests/hostile tests/proof
 
 mutants: $(VENV)/dev ## Change the code in small ways, and see that a test notices (SAMPLE=1 for all; 20 minutes on two cores)
