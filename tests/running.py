@@ -6,12 +6,16 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
+
+READY_SECONDS = 120.0
+"""How long the local API may take to start before the test fails; on a calm machine it takes 3 s."""
 
 
 class Running(NamedTuple):
@@ -39,7 +43,9 @@ def local_api(**variables: str) -> Iterator[Running]:
     with subprocess.Popen(
         [sys.executable, "-m", "ops.local"], cwd=ROOT, env=clean | ports, stdout=subprocess.PIPE, text=True
     ) as process:
+        too_late = threading.Timer(READY_SECONDS, process.kill)
         try:
+            too_late.start()
             assert process.stdout is not None
             screen = []
             for line in process.stdout:
@@ -47,8 +53,10 @@ def local_api(**variables: str) -> Iterator[Running]:
                 if line.startswith("ready: "):
                     break
             else:
-                raise AssertionError("ended before it was ready: " + "\n".join(screen))
+                raise AssertionError("ended before it was ready, or was not in time: " + "\n".join(screen))
+            too_late.cancel()
             url = screen[-1].removeprefix("ready: ")
             yield Running(url, f"http://127.0.0.1:{ports['DYNAMODB_PORT']}", process, screen)
         finally:
-            process.terminate()
+            too_late.cancel()
+            process.kill()

@@ -28,9 +28,6 @@ SESSIONS, COUNTS, API_KEYS = "sessions", "counts", "api_keys"
 COUNTING_SECONDS: Final = 600.0
 """How long the data may take to be counted before it is served nevertheless."""
 
-LOOK_SECONDS: Final = 0.2
-"""Between two looks at how far the counting is."""
-
 REBUILD_RATE: Final = 1e6
 """Sessions a second: there is no live counting beside it that would have to be spared."""
 
@@ -61,13 +58,11 @@ class Data:
         """
         with Progress() as progress:
             loaded = self._load(client, progress)
-            waited = 0.0
-            while not poller.catch_up(LOOK_SECONDS):
-                progress("counting", min(poller.records_read, loaded), loaded)
-                waited += LOOK_SECONDS
-                if waited >= COUNTING_SECONDS:
-                    print("Not everything is counted yet; totals will follow.", file=sys.stderr)
-                    break
+            counted = poller.catch_up(
+                COUNTING_SECONDS, lambda: progress("counting", min(poller.records_read, loaded), loaded)
+            )
+            if not counted:
+                print("Not everything is counted yet; totals will follow.", file=sys.stderr)
 
     def load_without_stream(self, client: DynamoDBClient) -> None:
         """Loads it into an engine without streams, and counts it by a rebuild.

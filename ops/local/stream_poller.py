@@ -28,6 +28,9 @@ RETRY_LONGEST: Final = 5.0
 TRIES: Final = 3
 """Deliveries of one record after which it is set aside, so that the others do not wait for it."""
 
+LOOK_SECONDS: Final = 0.2
+"""Between two looks at how far the poller is."""
+
 GET_RECORDS_LIMIT: Final = 1000
 """Records of one GetRecords ('Quotas in Amazon DynamoDB')."""
 
@@ -79,15 +82,24 @@ class StreamPoller:
         self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
         self._thread.start()
 
-    def catch_up(self, seconds: float) -> bool:
-        """Returns when everything written before was delivered or set aside; False when that takes longer."""
+    def catch_up(self, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> bool:
+        """Returns when everything written before was delivered or set aside; False when that takes longer.
+
+        Args:
+            meanwhile: is called every `LOOK_SECONDS` until then.
+        """
         with self._caught_up:
             self._questions += 1
             question = self._questions
         if self._written is not None:
             self._written.set()
-        with self._caught_up:
-            return self._caught_up.wait_for(lambda: self._answered >= question, seconds)
+        ends_at = time.monotonic() + seconds
+        while (left := ends_at - time.monotonic()) > 0:
+            with self._caught_up:
+                if self._caught_up.wait_for(lambda: self._answered >= question, min(left, LOOK_SECONDS)):
+                    return True
+            meanwhile()
+        return False
 
     def stop(self) -> None:
         """Delivers no further batch."""

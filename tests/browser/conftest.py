@@ -16,6 +16,8 @@ except ImportError:  # `make test-browser` installs it
     collect_ignore_glob = ["*"]
 
 CHROMIUM = "/usr/bin/chromium"
+# Without a GPU its emulation is one more process that can hang.
+SWITCHES = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 SCREENSHOTS = ROOT / "build" / "screenshots"
 
 WIDE = {"width": 1280, "height": 900}
@@ -59,9 +61,7 @@ def browser() -> Iterator[Browser]:
     if not Path(CHROMIUM).exists():
         pytest.fail(f"{CHROMIUM} is missing: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--headless", "--no-sandbox", "--disable-background-networking"]
-        )
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
         yield browser
         browser.close()
 

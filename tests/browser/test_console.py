@@ -280,13 +280,13 @@ def test_a_stopped_engine_replaces_the_result(watch: Open, engine_and_api: tuple
     console.expected.append(UNREACHABLE)
     page = console.open()
     expect_page(page, 1, 24, "1 to 20 of 480 sessions")
-    engine.process.terminate()
-    engine.process.wait()
+    engine.process.kill()
+    engine.process.wait(timeout=10)
     pager(page, "Last")
     expect(page.get_by_role("alert")).to_contain_text("503 unavailable", timeout=30_000)
     assert rows(page) == []
-    api.process.terminate()
-    api.process.wait()
+    api.process.kill()
+    api.process.wait(timeout=10)
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("alert")).to_contain_text("No response")
 

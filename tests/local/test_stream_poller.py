@@ -238,6 +238,39 @@ def test_a_record_that_cannot_be_looked_at_is_delivered_all_the_same(start: Star
     assert batches == [["1"]]
 
 
+def test_an_engine_whose_reads_take_longer_than_a_look_is_caught_up_with(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_poller, "LOOK_SECONDS", 0.01)
+    streams = Streams({"a": [record(1)]})
+    poller, _ = start(streams, fine)
+    looks: list[int] = []
+    read = streams.get_records
+
+    def slow(**arguments: Any) -> Any:
+        time.sleep(0.05)
+        return read(**arguments)
+
+    monkeypatch.setattr(streams, "get_records", slow)
+    assert poller.catch_up(10, lambda: looks.append(poller.records_read))
+    assert len(looks) >= 2
+
+
+def test_what_takes_too_long_is_not_waited_for(start: Start) -> None:
+    goes_on = threading.Event()
+
+    def respond(numbers: list[str]) -> Any:
+        goes_on.wait(10)
+        return fine(numbers)
+
+    streams = Streams({"a": []})
+    poller, _ = start(streams, respond)
+    streams.shards["a"].append(record(1))
+    assert not poller.catch_up(0.05)
+    goes_on.set()
+    assert poller.catch_up(10)
+
+
 def test_an_expired_iterator_is_followed_by_one_behind_the_last_record(start: Start) -> None:
     streams = Streams({"a": [record(1)]})
     poller, batches = start(streams, fine)
