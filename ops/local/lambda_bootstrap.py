@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -48,6 +49,7 @@ class LambdaContext:
 
 def main(name: str, arn: str, memory: str, folder: str, handler: str) -> None:
     """Serves invocations until standard input ends, which it does when the local API does."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})  # the local API blocks its own
     invocations: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(invocations,), daemon=True).start()
     sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
