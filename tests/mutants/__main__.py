@@ -82,17 +82,10 @@ def run(chosen: list[Mutant], reach: runner.Reach, workers: int) -> list[Mutant]
     while waiting or running:
         while waiting and len(running) < workers:
             mutant = waiting.pop()
-            tests = reach.of(mutant)
-            ends_at = time.monotonic() + runner.time_allowed(reach, tests)
-            running[runner.start(mutant, tests)] = mutant, ends_at
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if pid == 0:
-            time.sleep(0.01)
-            for late, (_, ends_at) in list(running.items()):
-                if time.monotonic() > ends_at:
-                    runner.stop(late)
-            continue
-        mutant, _ = running.pop(pid)
+            running[runner.start(mutant, reach.of(mutant), reach)] = mutant
+        pid, status = os.wait()
+        runner.stop(pid)
+        mutant = running.pop(pid)
         done += 1
         # Tests that cannot even be collected notice the change as well.
         if os.waitstatus_to_exitcode(status) in (0, 5):

@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -48,8 +49,12 @@ PRELOADED: Final = (
     *("aws_lambda_powertools.utilities.data_classes", "unittest.mock", "click", "rich.console", "ops.local.template"),
 )
 
-SECONDS: Final = 20.0
-"""A mutant that takes so much longer than its tests usually do hangs, and is killed by that."""
+SECONDS: Final = 10.0
+SLOWER: Final = 10
+"""A test that takes so many seconds more than so many times what it usually takes hangs: the mutant is killed."""
+
+IMPORT_SECONDS: Final = 60
+"""The same for importing the tests."""
 
 
 @dataclass
@@ -115,10 +120,23 @@ class _Select:
         items[:] = kept
 
 
-def _pytest(files: Iterable[str], *plugins: object) -> int:
+class _Limit:
+    """A plugin of pytest: ends the process when a test hangs."""
+
+    def __init__(self, reach: Reach) -> None:
+        self._usual = reach.seconds
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        signal.setitimer(signal.ITIMER_REAL, SECONDS + SLOWER * self._usual.get(item.nodeid, 0.0))
+        result: Any = yield
+        return result
+
+
+def _pytest(files: Iterable[str], *plugins: object, tracebacks: str = "no") -> int:
     os.environ["HYPOTHESIS_PROFILE"] = "mutants"
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    options = ["-x", "-q", "--no-header", "--tb=short", "--assert=plain"]
+    options = ["-x", "-q", "--no-header", f"--tb={tracebacks}", "--assert=plain"]
     # What was left behind by tests concerns no mutant, and looking for it takes longer than most of them.
     options += [part for plugin in ("cacheprovider", "unraisableexception") for part in ("-p", f"no:{plugin}")]
     return int(pytest.main([*options, *files], plugins=list(plugins)))
@@ -139,7 +157,7 @@ def measure(paths: Sequence[Path], into: Path, *, is_fresh: bool = True) -> Reac
         measured = coverage.Coverage(data_file=None, include=[str(ROOT / path) for path in paths])
         plugin = _Measure(measured)
         measured.start()
-        code = _pytest([test for test in TESTS if (ROOT / test).exists()], plugin, _Select())
+        code = _pytest([test for test in TESTS if (ROOT / test).exists()], plugin, _Select(), tracebacks="short")
         measured.stop()
         data = measured.get_data()
         tests = {
@@ -183,24 +201,21 @@ def preload() -> None:
     assert not any(name == "sessions" or name.startswith("sessions.") for name in sys.modules)
 
 
-def start(mutant: Mutant, tests: Sequence[str]) -> int:
+def start(mutant: Mutant, tests: Sequence[str], reach: Reach) -> int:
     """The id of a process that runs tests on a mutant; its exit status is 0 where the mutant survives."""
 
     def work() -> int:
         _serve(mutant)
-        return _pytest(dict.fromkeys(test.partition("::")[0] for test in tests), _Select(tests))
+        signal.alarm(IMPORT_SECONDS)  # until the first test has a limit of its own
+        return _pytest(dict.fromkeys(test.partition("::")[0] for test in tests), _Select(tests), _Limit(reach))
 
     return _fork(work, Path(os.devnull))
 
 
-def time_allowed(reach: Reach, tests: Sequence[str]) -> float:
-    """Seconds after which a mutant hangs."""
-    return SECONDS + 5 * sum(reach.seconds.get(test, 0.0) for test in tests)
-
-
 def stop(pid: int) -> None:
-    """Ends a process that `start` began, and those that it began itself."""
-    os.killpg(pid, signal.SIGKILL)
+    """Ends what a process that `start` began has left behind."""
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _serve(mutant: Mutant) -> None:
