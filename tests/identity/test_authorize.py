@@ -42,9 +42,9 @@ def issue(service: Service, key: str = KEY, **attributes: dict[str, str]) -> Non
     service.dynamodb.put_item(TableName="api_keys", Item=item | attributes)
 
 
-def ask(service: Service, *authorization: str, header: str = "Authorization") -> dict[str, Any]:
+def ask(service: Service, *authorization: str, header: str = "Authorization", arn: str = ARN) -> dict[str, Any]:
     event = json.loads((ROOT / "events" / "authorize.json").read_text())
-    event["methodArn"] = ARN
+    event["methodArn"] = arn
     event["headers"] = {header: value for value in authorization}
     event["multiValueHeaders"] = {header: list(authorization)} if authorization else {}
     response: dict[str, Any] = service.function("authorize").handler(event, CONTEXT)
@@ -76,6 +76,14 @@ def test_a_live_key_is_let_in_on_every_route_of_the_stage(service: Service, valu
         },
         "context": {"organization_id": ORGANIZATION, "key_name": "console"},
     }
+
+
+@pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
+def test_the_policy_is_of_the_partition_that_asks(service: Service, partition: str) -> None:
+    issue(service)
+    (statement,) = ask(service, KEY, arn=ARN.replace("aws", partition, 1))["policyDocument"]["Statement"]
+    assert statement["Resource"] == [f"arn:{partition}:execute-api:eu-west-1:123456789012:abcdef1234/live/*/*"]
+
 
 
 @pytest.mark.parametrize(

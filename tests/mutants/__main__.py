@@ -60,6 +60,8 @@ def main() -> int:
     print(f"{len(reach.seconds)} tests, {time.monotonic() - began:.0f} s", flush=True)
 
     chosen = [mutant for path in PATHS if arguments.of in str(path) for mutant in mutants(path, arguments.sample)]
+    if not runner.passes_unchanged(reach):
+        sys.exit("The tests fail on the code as it is when the quick ones come first.")
     known = explanations()
     survivors = run(chosen, reach, arguments.workers)
     explained = [mutant for mutant in survivors if key(mutant) in known]
