@@ -12,7 +12,8 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from ops.items import item_of
-from sessions.counting.transactions import PAUSE_MOST, TRIES, CountWriter, Limits
+from sessions import dynamodb
+from sessions.counting.transactions import DEADLINE, PAUSE_MOST, TRIES, CountWriter, Limits
 from sessions.dynamodb import client
 from tests.conftest import Lines
 from tests.counting.rows import expected, markers, numbers
@@ -384,7 +385,8 @@ def test_a_record_without_its_image_takes_no_other_one_with_it(
     assert deliver(service, insert(session(1), 1), without, insert(session(3), 3)) == ["2"]
     assert numbers(service) == expected([session(1), session(3)])
     (line,) = lines()
-    assert (line["level"], line["FailedRecords"], line["SessionsCounted"]) == ("ERROR", [1], [2])
+    assert (line["level"], line["message"]) == ("ERROR", "not all counted")
+    assert (line["FailedRecords"], line["SessionsCounted"]) == ([1], [2])
     assert line["failed_sessions"] == {session(2)["id"]: "the record has no image"}
 
 
@@ -419,9 +421,24 @@ def test_a_record_that_cannot_be_takes_no_other_one_with_it(
     assert deliver(service, insert(session(1), 1), spoilt, insert(session(2), 3)) == []
     assert numbers(service) == expected([session(1), session(2)])
     (line,) = lines()
-    assert (line["level"], line["InvalidRecords"], line["SessionsCounted"]) == ("ERROR", [1], [2])
+    assert (line["level"], line["message"]) == ("ERROR", "not all counted")
+    assert (line["InvalidRecords"], line["SessionsCounted"]) == ([1], [2])
     (named,) = line["invalid_records"]
     assert named.startswith(f"{spoilt.get('eventID')}: ")
+
+
+def test_a_batch_is_given_up_before_lambda_ends_it(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float] = []
+    wait = dynamodb.wait
+
+    def noted(pending: Any, seconds: float) -> Any:
+        limits.append(seconds)
+        return wait(pending, seconds)
+
+    monkeypatch.setattr(dynamodb, "wait", noted)
+    deliver(service, insert(session(1)))
+    (seconds,) = limits
+    assert DEADLINE < seconds < TEMPLATE.function("count_sessions").timeout - 5
 
 
 # ------------------------------------------------------------------------------------- what is told

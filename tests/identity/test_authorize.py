@@ -85,7 +85,6 @@ def test_the_policy_is_of_the_partition_that_asks(service: Service, partition: s
     assert statement["Resource"] == [f"arn:{partition}:execute-api:eu-west-1:123456789012:abcdef1234/live/*/*"]
 
 
-
 @pytest.mark.parametrize(
     "value",
     [

@@ -105,6 +105,19 @@ def test_metrics_stand_in_the_line_with_their_units_and_dimensions(written: Writ
     assert "_aws" not in second
 
 
+@pytest.mark.parametrize("name", [None, ""])
+def test_metrics_outside_a_stack_have_the_dimension_all_the_same(
+    service_name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str | None
+) -> None:
+    monkeypatch.delenv("STACK_NAME")
+    if name is not None:
+        monkeypatch.setenv("STACK_NAME", name)
+    written = Written(Observability(), capsys)
+    written.observability.write("info", "listed", {}, {"Responses.ok": 1})
+    (line,) = written.lines()
+    assert line["stack"] == "undefined"
+
+
 def test_metrics_of_a_line_below_the_level_in_force_are_written_all_the_same(
     service_name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
