@@ -154,6 +154,14 @@ def test_a_session_in_the_list_of_another_agent_is_left_out(service: Service) ->
     assert service.get(f"agent_id={AGENT}").body["data"] == []
 
 
+def test_a_session_without_the_key_of_agents_is_listed_by_its_organization(service: Service) -> None:
+    item = item_of(session(1))
+    del item["organization_agent"]
+    service.put_items(item)
+    service.drain()
+    assert service.get().ids == [session(1)["id"]]
+
+
 def test_a_session_of_another_organization_never_shows_through_a_wrong_key(service: Service) -> None:
     theirs = session(1, organization_id=OTHER_ORGANIZATION, title="theirs")
     service.put_items(item_of(theirs) | {"organization_agent": {"S": f"{ORGANIZATION}#{AGENT}"}})

@@ -279,6 +279,29 @@ def test_months_are_read_over_as_many_cursor_pages_as_they_fill() -> None:
         assert listed.page(offset, 2, near=0).page["total"] == 12
 
 
+def test_the_first_and_the_last_month_that_can_be_are_read() -> None:
+    listed = List()
+    for number, month in enumerate(("0000-01", "0000-02", "9999-11", "9999-12")):
+        item = item_of(session(number)) | {"created_at_id": {"S": f"{month}-23T16:41:46.000000Z#{number}"}}
+        listed.memory.put_item("sessions", item)
+        listed.count(item, 1)
+    for offset in range(4):
+        result = listed.page(offset, 1, near=-1)
+        # What contradicts its key is left out, but has its rank.
+        assert [each.id for each in result.invalid] == [session(3 - offset)["id"]]
+        assert result.page["total"] == 4
+
+
+def test_a_month_row_of_an_earlier_version_is_none() -> None:
+    listed = uncounted(40, 1000)
+    listed.memory.tables["counts"][ORGANIZATION, "M2026-11"] = {
+        **{name: {"S": value} for name, value in (("scope", ORGANIZATION), ("bucket", "M2026-11"))},
+        "count": {"N": "7"},
+    }
+    assert listed.seen(35, 3) == listed.keys[35:38]
+    assert listed.page(35, 3).page["total"] == 40
+
+
 @pytest.mark.parametrize("value", [-1, -100])
 def test_a_bin_below_zero_counts_as_none_at_every_level_and_is_reported(value: int) -> None:
     listed = List(*(f"2026-{month}-{day}T16:41:46.000000Z" for month in ("10", "11") for day in ("22", "23")))

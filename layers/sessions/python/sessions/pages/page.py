@@ -204,7 +204,7 @@ def read_sessions(items: list[Item]) -> tuple[list[Session], list[InvalidItem]]:
             session = read_session(values)
             _check_keys(session, item)
         except ValidationError as error:
-            fields = (".".join(map(str, each["loc"])) or each["type"] for each in error.errors(include_url=False))
+            fields = (".".join(map(str, each["loc"])) for each in error.errors(include_url=False))
             invalid.append(InvalidItem(str(values.get("id")), "not valid: " + ", ".join(fields)))
         except ValueError as error:
             invalid.append(InvalidItem(str(values.get("id")), str(error)))
