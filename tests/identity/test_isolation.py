@@ -88,6 +88,14 @@ def test_x_org_id_of_another_organization_is_forbidden(service: Service, name: s
     assert with_org_header(service, ORGANIZATION, name=name).status == 200
 
 
+@pytest.mark.parametrize("several", [None, {}])
+def test_an_x_org_id_that_an_event_names_only_once_counts_as_well(
+    service: Service, several: dict[str, Any] | None
+) -> None:
+    headers = {"x-org-id": OTHER_ORGANIZATION}
+    assert service.get(headers=headers, multiValueHeaders=several).status == 403
+
+
 def test_a_blank_x_org_id_names_nothing(service: Service) -> None:
     assert with_org_header(service, "").status == 200
 

@@ -11,7 +11,19 @@ import pytest
 from sessions.errors import SettingMissing
 from sessions.responses import ENVELOPE_BYTES, RESPONSE_BYTES_MAX, fits_response
 from tests.conftest import Lines
-from tests.service import ORGANIZATION, OTHER_ORGANIZATION, TEMPLATE, Response, Service, load, session, small_limits
+from tests.service import (
+    CONTEXT,
+    ORGANIZATION,
+    OTHER_ORGANIZATION,
+    TEMPLATE,
+    Response,
+    Service,
+    event,
+    load,
+    response_of,
+    session,
+    small_limits,
+)
 
 RUNNING = "https://dynamodb.eu-west-1.amazonaws.com"
 
@@ -47,6 +59,14 @@ def test_another_path_is_a_404_whoever_calls(service: Service, path: str) -> Non
     for method in ("GET", "POST"):
         response = service.get(path=path, resource=resource, httpMethod=method, organization=None)
         assert_error(response, 404, "not_found", "There is nothing here; the list of sessions is at /v1/sessions.")
+
+
+@pytest.mark.parametrize("request_id", [None, 7, {"id": 7}])
+def test_a_request_without_an_id_of_the_gateway_is_served_all_the_same(service: Service, request_id: Any) -> None:
+    made = event()
+    made["requestContext"] |= {"requestId": request_id, "authorizer": {"organization_id": ORGANIZATION}}
+    response = response_of(service.function("list_sessions").handler(made, CONTEXT))
+    assert (response.status, response.headers["X-Request-Id"]) == (200, "")
 
 
 def test_a_base_path_of_a_custom_domain_is_not_part_of_the_route(service: Service) -> None:
