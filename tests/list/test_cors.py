@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+import itertools
 from types import ModuleType
 from typing import Any
 
@@ -13,23 +13,18 @@ from tests.service import CONTEXT, ORGANIZATION, TEMPLATE, Response, Service, ev
 CONSOLE, STAGING = "https://console.example.com", "https://staging.example.com:8443"
 STRANGER = "https://evil.example.com"
 
-
-@cache
-def container() -> ModuleType:
-    """`list_sessions` of a stack that two origins may call; its logger has a name of its own in this process."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        for name, value in TEMPLATE.function("list_sessions").environment.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("CORS_ORIGINS", f"{CONSOLE}, {STAGING}")
-        monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "list_sessions_cors")
-        return load("list_sessions")
+numbers = itertools.count()
 
 
 @pytest.fixture
-def function(service: Service) -> ModuleType:
-    """The function, and a session that it lists."""
+def function(service: Service, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """`list_sessions` of a stack that two origins may call, and a session that it lists."""
+    for name, value in TEMPLATE.function("list_sessions").environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CORS_ORIGINS", f"{CONSOLE}, {STAGING}")
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", f"list_sessions_{next(numbers)}")  # loggers live on by their names
     service.put(session(1))
-    return container()
+    return load("list_sessions")
 
 
 def ask(function: ModuleType, origin: str | None, query: str = "", **changes: Any) -> Response:
