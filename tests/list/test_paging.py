@@ -167,7 +167,8 @@ def test_the_link_header_names_the_neighbours(
     response = service.get(query)
     if query == "limit=5":
         expected = {"first": "?offset=0&limit=5", "last": "?offset=0&limit=5"}
-    assert response.links == expected
+    text = ", ".join(f'<{target}>; rel="{name}"' for name, target in expected.items())
+    assert response.headers.get("Link", "") == text
     assert ("Link" in response.headers) == bool(expected)
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3.util
 from botocore.auth import _host_from_url
 from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.exceptions import (
+    BotoCoreError,
     ConnectionClosedError,
     ConnectTimeoutError,
     EndpointConnectionError,
@@ -25,12 +27,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from sessions import request_sender
 from sessions.request_sender import RequestSender, _Endpoint
 
 BODY = b'{"a": 1}'
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nx-amzn-RequestId: A1\r\n\r\n{}"
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1;a=b\r\n}\r\n0\r\nx: y\r\n\r\n"
+
+
+def with_lines(*lines: bytes) -> bytes:
+    """`OK` with these lines after its two headers."""
+    return OK.replace(b"\r\n\r\n", b"\r\n" + b"\r\n".join(lines) + b"\r\n\r\n")
 
 
 class Server:
@@ -113,9 +121,18 @@ def send(sender: Callable[..., AWSResponse], url: str) -> AWSResponse:
     return sender(request=AWSRequest("POST", url, headers, data=BODY).prepare(), event_name="before-send")
 
 
-def test_the_request_is_the_one_that_botocore_would_send(serve: Serve, sender: RequestSender) -> None:
+def fault(sender: RequestSender, url: str, kind: type[BotoCoreError]) -> Any:
+    """The fault that a request ends in; like botocore's own, it names the endpoint and the cause."""
+    with pytest.raises(kind) as raised:
+        send(sender, url)
+    assert raised.value.kwargs == {"endpoint_url": url, "error": raised.value.__cause__}
+    return raised.value
+
+
+@pytest.mark.parametrize("path", ["/", "", "/local/dynamodb"])
+def test_the_request_is_the_one_that_botocore_would_send(path: str, serve: Serve, sender: RequestSender) -> None:
     server = serve(OK, OK)
-    url = f"http://127.0.0.1:{server.port}/"
+    url = f"http://127.0.0.1:{server.port}{path}"
     send(sender, url)
     sender.close()
     send(lambda request, **_: URLLib3Session().send(request), url)
@@ -130,8 +147,51 @@ def test_the_request_is_the_one_that_botocore_would_send(serve: Serve, sender: R
 
 
 def test_the_response_is_what_botocore_parses(serve: Serve, sender: RequestSender) -> None:
-    response = send(sender, f"http://127.0.0.1:{serve(OK).port}/")
-    assert (response.status_code, response.content, response.headers["X-Amzn-RequestId"]) == (200, b"{}", "A1")
+    url = f"http://127.0.0.1:{serve(OK).port}/"
+    response = send(sender, url)
+    assert (response.url, response.status_code, response.content) == (url, 200, b"{}")
+    assert response.headers["X-Amzn-RequestId"] == "A1"
+
+
+@pytest.mark.parametrize("line", [b"HTTP/1.1 400", b"HTTP/1.1 400 ", b"HTTP/1.1 400 This is bad"])
+def test_the_reason_of_a_status_may_be_any_text(line: bytes, serve: Serve, sender: RequestSender) -> None:
+    server = serve(OK.replace(b"HTTP/1.1 200 OK", line))
+    response = send(sender, f"http://127.0.0.1:{server.port}/")
+    assert (response.status_code, response.content) == (400, b"{}")
+
+
+def test_a_header_is_named_before_its_first_colon(serve: Serve, sender: RequestSender) -> None:
+    server = serve(with_lines(b"Date: Tue, 01 Jul 2025 12:00:00 GMT \t", b"x-crc:\t 7X", b"x-flag"))
+    headers = send(sender, f"http://127.0.0.1:{server.port}/").headers
+    assert (headers["Date"], headers["x-crc"], headers["x-flag"]) == ("Tue, 01 Jul 2025 12:00:00 GMT", "7X", "")
+
+
+def test_only_an_empty_line_ends_the_headers(serve: Serve, sender: RequestSender) -> None:
+    """If one of blanks did as well, the lines after it would be read as the body."""
+    server = serve(with_lines(b" ", b"x: y"))
+    assert send(sender, f"http://127.0.0.1:{server.port}/").content == b"{}"
+
+
+def test_a_body_may_be_empty(serve: Serve, sender: RequestSender) -> None:
+    server = serve(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", OK)
+    assert send(sender, f"http://127.0.0.1:{server.port}/").content == b""
+    assert send(sender, f"http://127.0.0.1:{server.port}/").content == b"{}"
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [[b"x: ".ljust(65_536 - len(b"\r\n"), b"y")], [b"x%d: y" % number for number in range(98)]],
+    ids=["a long line", "100 headers"],
+)
+def test_a_head_within_the_limits_is_read(lines: list[bytes], serve: Serve, sender: RequestSender) -> None:
+    server = serve(with_lines(*lines))
+    assert send(sender, f"http://127.0.0.1:{server.port}/").content == b"{}"
+
+
+def test_the_sizes_of_chunks_are_hexadecimal(serve: Serve, sender: RequestSender) -> None:
+    server = serve(CHUNKED.replace(b"1\r\n{", b"1B\r\n" + b"{".ljust(27)))
+    assert send(sender, f"http://127.0.0.1:{server.port}/").content == b"{".ljust(27) + b"}"
 
 
 def test_a_body_in_chunks_is_joined(serve: Serve, sender: RequestSender) -> None:
@@ -146,6 +206,38 @@ def test_a_connection_is_used_again(serve: Serve, sender: RequestSender) -> None
     for _ in range(3):
         send(sender, f"http://127.0.0.1:{server.port}/")
     assert server.connections == 1
+
+
+def test_a_connection_that_is_used_again_is_not_waited_for(
+    serve: Serve, sender: RequestSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the server has closed it is asked before each request, and mostly it has not."""
+    timeouts = []
+
+    def wait_for_read(connected: socket.socket, timeout: float | None = None) -> bool:
+        timeouts.append(timeout)
+        return urllib3.util.wait_for_read(connected, timeout)
+
+    monkeypatch.setattr(request_sender, "wait_for_read", wait_for_read)
+    server = serve(OK, OK)
+    for _ in range(2):
+        send(sender, f"http://127.0.0.1:{server.port}/")
+    assert timeouts == [0]
+
+
+def test_requests_leave_at_once_and_idle_connections_are_kept_alive(
+    serve: Serve, sender: RequestSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, connected = socket.create_connection, []
+
+    def create_connection(*arguments: Any) -> socket.socket:
+        connected.append(connect(*arguments))
+        return connected[-1]
+
+    monkeypatch.setattr(socket, "create_connection", create_connection)
+    send(sender, f"http://127.0.0.1:{serve(OK).port}/")
+    assert connected[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert connected[0].getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
 def test_a_connection_that_the_server_closed_is_not_used_again(serve: Serve, sender: RequestSender) -> None:
@@ -222,37 +314,60 @@ def test_two_requests_at_the_same_time_have_a_connection_each(sender: RequestSen
         CHUNKED[:-5],
         CHUNKED.replace(b"1\r\n{", b"-1\r\n{"),
         OK.replace(b"HTTP/1.1", b"HTTP/2"),
+        OK.replace(b"HTTP/1.1 200", b"HTTP/1.1  200"),
         b"SSH-2.0-OpenSSH\r\n",
         b"\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 50_000,
+        with_lines(b"x: ".ljust(65_537 - len(b"\r\n"), b"y")),
         b"HTTP/1.1 200 OK\r\n" + b"".join(b"a%d: b\r\n" % number for number in range(200)),
     ],
 )
 def test_what_is_not_a_whole_response_is_a_closed_connection(
     response: bytes, serve: Serve, sender: RequestSender
 ) -> None:
+    url = f"http://127.0.0.1:{serve(response, closes=True).port}/"
+    assert fault(sender, url, ConnectionClosedError).request.url == url
+
+
+@pytest.mark.parametrize(
+    ("response", "cause"),
+    [
+        (OK[:20], "the connection ended within a response"),
+        (OK[:-1], "1 of 2 bytes"),
+        (OK.replace(b"Content-Length: 2\r\n", b""), "a body without a length"),
+        (OK.replace(b"HTTP/1.1", b"SSH-2.0-OpenSSH_9.6p1"), "a response in SSH-2.0-OpenSSH_"),
+        (with_lines(*(b"x%d: y" % number for number in range(99))), "too many headers"),
+    ],
+)
+def test_the_cause_of_a_closed_connection_is_what_was_wrong_with_the_response(
+    response: bytes, cause: str, serve: Serve, sender: RequestSender
+) -> None:
     server = serve(response, closes=True)
-    with pytest.raises(ConnectionClosedError):
-        send(sender, f"http://127.0.0.1:{server.port}/")
+    closed = fault(sender, f"http://127.0.0.1:{server.port}/", ConnectionClosedError)
+    assert str(closed.__cause__) == cause
+
+
+@pytest.mark.parametrize(("length", "read"), [(64 * 1024 * 1024, 2), (64 * 1024 * 1024 + 1, 0)])
+def test_a_body_of_more_than_64_mb_is_not_read(length: int, read: int, serve: Serve, sender: RequestSender) -> None:
+    server = serve(OK.replace(b"Content-Length: 2", b"Content-Length: %d" % length), closes=True)
+    closed = fault(sender, f"http://127.0.0.1:{server.port}/", ConnectionClosedError)
+    assert str(closed.__cause__) == f"{read} of {length} bytes"
 
 
 def test_silence_is_a_read_timeout(serve: Serve, sender: RequestSender) -> None:
-    with pytest.raises(ReadTimeoutError):
-        send(sender, f"http://127.0.0.1:{serve(b'').port}/")
+    fault(sender, f"http://127.0.0.1:{serve(b'').port}/", ReadTimeoutError)
 
 
 def test_a_closed_port_is_an_endpoint_that_cannot_be_reached(sender: RequestSender) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    with pytest.raises(EndpointConnectionError):
-        send(sender, f"http://127.0.0.1:{port}/")
+    fault(sender, f"http://127.0.0.1:{port}/", EndpointConnectionError)
 
 
 def test_a_handshake_that_does_not_come_is_a_connect_timeout(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_bytes(certificate(tmp_path))
     sender = RequestSender(connect_timeout=0.2, read_timeout=1, ca_file=str(tmp_path / "ca.pem"))
-    with pytest.raises(ConnectTimeoutError):
-        send(sender, f"https://127.0.0.1:{serve(b'').port}/")
+    fault(sender, f"https://127.0.0.1:{serve(b'').port}/", ConnectTimeoutError)
 
 
 def certificate(folder: Path, name: str = "localhost") -> bytes:
@@ -298,8 +413,7 @@ def test_a_trusted_certificate_of_the_right_name_is_accepted(serve: Serve, tmp_p
 def test_a_certificate_of_another_name_is_refused(serve: Serve, tmp_path: Path) -> None:
     server = tls_server(serve, tmp_path, "example.org")
     sender = RequestSender(connect_timeout=1, read_timeout=1, ca_file=str(tmp_path / "certificate.pem"))
-    with pytest.raises(SSLError, match="Hostname mismatch"):
-        send(sender, f"https://localhost:{server.port}/")
+    assert "Hostname mismatch" in str(fault(sender, f"https://localhost:{server.port}/", SSLError))
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(serve: Serve, tmp_path: Path) -> None:
@@ -307,5 +421,4 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(serve: Serve, tmp_path
     (tmp_path / "other").mkdir()
     certificate(tmp_path / "other", "localhost")
     sender = RequestSender(connect_timeout=1, read_timeout=1, ca_file=str(tmp_path / "other" / "certificate.pem"))
-    with pytest.raises(SSLError, match="CERTIFICATE_VERIFY_FAILED"):
-        send(sender, f"https://localhost:{server.port}/")
+    assert "CERTIFICATE_VERIFY_FAILED" in str(fault(sender, f"https://localhost:{server.port}/", SSLError))
