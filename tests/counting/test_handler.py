@@ -256,6 +256,17 @@ def test_no_transaction_has_more_than_100_actions_or_two_on_one_row(service: Ser
         assert len(set(targets)) == len(targets)
 
 
+@pytest.mark.parametrize(("sessions", "sizes"), [(94, [100]), (95, [100, 7])])
+def test_a_transaction_is_filled_up_to_100_actions(
+    service: Service, boundary: Boundary, sessions: int, sizes: list[int]
+) -> None:
+    entries = [session(number, created_at="2026-11-23T16:41:46.000000Z") for number in range(sessions)]
+    deliver(service, *(insert(entry) for entry in entries))
+    # A marker each, and the six rows that they share.
+    assert [len(actions) for actions in boundary.transactions] == sizes
+    assert numbers(service) == expected(entries)
+
+
 def test_what_is_counted_already_takes_no_transaction(service: Service, boundary: Boundary) -> None:
     deliver(service, insert(session(1)))
     deliver(service, insert(session(1)))

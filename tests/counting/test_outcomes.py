@@ -59,6 +59,7 @@ def raises(code: str, message: str | None = None, reasons: list[dict[str, str]] 
 
 
 CANCELLED = "TransactionCanceledException"
+PASSING = ["ConditionalCheckFailed", "ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"]
 
 
 @pytest.mark.parametrize(
@@ -83,9 +84,10 @@ CANCELLED = "TransactionCanceledException"
             f"{CANCELLED}: ValidationError: no",
         ),
         (raises(CANCELLED, "x", [{}, {"Code": "ConditionalCheckFailed"}]), 3, f"{CANCELLED}: ConditionalCheckFailed"),
+        (raises(CANCELLED, "x", [{"Code": code} for code in PASSING]), 3, f"{CANCELLED}: {', '.join(PASSING)}"),
         (raises(CANCELLED, "x"), 3, f"{CANCELLED}: "),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_a_session_that_is_not_counted_has_the_reason_in_dynamodbs_words(
     refusal: Callable[..., Any], tries: int, reason: str
@@ -96,6 +98,47 @@ def test_a_session_that_is_not_counted_has_the_reason_in_dynamodbs_words(
     assert len(client.called("transact_write_items")) == tries
     assert (outcome.transactions, outcome.updated, outcome.attempted) == (0, {}, {SESSIONS[0]})
     assert outcome.retries == (3 if tries == 3 else 0)
+
+
+def test_of_two_sessions_the_one_that_is_refused_fails_alone() -> None:
+    refused, other = SESSIONS[:2]
+
+    def write(TransactItems: list[dict[str, Any]]) -> Any:  # noqa: N803
+        if any(refused in str(action) for action in TransactItems):
+            raises(CANCELLED, "x", [{"Code": "ValidationError"}])()
+        return client.memory.transact_write_items(TransactItems=TransactItems)
+
+    client = Client(transact_write_items=write)
+    outcome = count(client, refused, other)
+    assert outcome.failed == {refused: f"{CANCELLED}: ValidationError"}
+    assert set(outcome.updated) == {other}
+
+
+def test_a_read_that_fails_keeps_no_other_session_from_being_counted() -> None:
+    refusals = iter([raises("ThrottlingException"), raises("ValidationException", "no")])
+
+    def read(**parameters: Any) -> Any:
+        refuse = next(refusals, None)
+        return client.memory.batch_get_item(**parameters) if refuse is None else refuse()
+
+    client = Client(batch_get_item=read)
+    outcome = count(client, reads=2)
+    assert outcome.failed == dict.fromkeys(SESSIONS[2:4], "ValidationException: no")
+    assert set(outcome.updated) == {*SESSIONS[:2], *SESSIONS[4:]}
+
+
+def test_what_kept_a_session_waiting_is_told_when_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(transactions.time, "monotonic", lambda: clock[0])  # type: ignore[attr-defined]
+
+    def sleep(_: float) -> None:
+        clock[0] += 20
+
+    client = Client(batch_get_item=raises("ThrottlingException", "slow down"))
+    writer = CountWriter(cast(Any, client), "counts", sleep, Limits(deadline=30))
+    outcome = writer.apply({each: as_observed(KEYS[each]) for each in SESSIONS})
+    assert outcome.failed == dict.fromkeys(SESSIONS, "ThrottlingException: slow down")
+    assert len(client.calls) == 2
 
 
 def test_a_call_without_a_response_is_named_by_its_exception() -> None:
