@@ -171,6 +171,16 @@ def test_markers_are_read_once_for_each_session_in_as_few_calls_as_fit() -> None
     assert set(outcome.updated) == outcome.attempted == set(SESSIONS)
 
 
+def test_the_markers_of_100_sessions_are_read_in_one_call_and_of_101_in_two() -> None:
+    for sessions, sizes in ((100, [100]), (101, [100, 1])):
+        client = Client()
+        names = [f"session_{number}" for number in range(sessions)]
+        writer = CountWriter(cast(Any, client), "counts", lambda _: None)
+        writer.apply({each: as_observed(KEYS[SESSIONS[0]]) for each in names})
+        read = [call["RequestItems"]["counts"]["Keys"] for call in client.called("batch_get_item")]
+        assert [len(keys) for keys in read] == sizes
+
+
 def test_a_batch_that_takes_too_long_has_failed_as_a_whole() -> None:
     client = Client(batch_get_item=lambda **_: time.sleep(0.3))
     outcome = count(client, time_limit=TimeLimit(0.05))

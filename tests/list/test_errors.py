@@ -8,6 +8,7 @@ from unittest.mock import Mock
 import botocore.exceptions
 import pytest
 
+from sessions import dynamodb
 from sessions.errors import SettingMissing
 from sessions.responses import ENVELOPE_BYTES, RESPONSE_BYTES_MAX, fits_response
 from tests.conftest import Lines
@@ -159,6 +160,23 @@ def test_a_long_list_that_was_never_counted_is_unavailable(service: Service, mon
     small_limits(monkeypatch, uncounted_pages=3)
     message = "The sessions of this organization are still being counted; try again later."
     assert_error(service.get("offset=101"), 503, "unavailable", message)
+
+
+def test_a_request_is_given_up_five_seconds_before_lambda_ends_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[float] = []
+    wait = dynamodb.wait
+
+    def noted(pending: Any, seconds: float | None = None) -> Any:
+        if seconds is not None:
+            limits.append(seconds)
+        return wait(pending, seconds)
+
+    monkeypatch.setattr(dynamodb, "wait", noted)
+    assert service.get().status == 200
+    (seconds,) = limits
+    assert dynamodb.DEADLINE < seconds <= TEMPLATE.function("list_sessions").timeout - 5
 
 
 @pytest.mark.parametrize("missing", ["SESSIONS_TABLE", "COUNTS_TABLE", "CORS_ORIGINS"])

@@ -84,11 +84,9 @@ def test_names_are_those_that_writers_in_other_languages_use() -> None:
 
 def test_transient_codes_and_reasons_are_those_of_dynamodbs_documentation() -> None:
     assert {
-        "InternalServerError",
         "LimitExceededException",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
-        "ServiceUnavailable",
         "ThrottlingException",
         "TransactionConflictException",
         "TransactionInProgressException",

@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any, Final
@@ -67,11 +68,20 @@ class Reach:
     """By file and line; lines that run on import only have none."""
 
     def of(self, mutant: Mutant) -> list[str]:
-        """The tests that reach a mutant, quick ones first; those that reach its module where no test is known to."""
+        """The tests that reach a mutant, quick ones first; those of its module where no test is known to."""
         by_line = self.tests.get(str(mutant.path), {})
         lines = _statement_lines(mutant)
         found = {test for line in lines for test in by_line.get(line, [])}
-        return self.quick_first(found or {test for tests in by_line.values() for test in tests})
+        if not found:
+            found = {test for tests in by_line.values() for test in tests} | self._without_lines
+        return self.quick_first(found)
+
+    @cached_property
+    def _without_lines(self) -> set[str]:
+        """Tests that run no line of any module: they look at constants."""
+        return self.seconds.keys() - {
+            test for by_line in self.tests.values() for tests in by_line.values() for test in tests
+        }
 
     def quick_first(self, tests: Iterable[str]) -> list[str]:
         """The order to run tests in; those that share an engine together, or it would be started again and again."""

@@ -55,17 +55,15 @@ must not end in a deadlock."""
 
 _TRANSIENT: Final = frozenset(
     {
-        "InternalServerError",
         "LimitExceededException",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
-        "ServiceUnavailable",
         "ThrottlingException",
         "TransactionConflictException",
         "TransactionInProgressException",
     }
 )
-"""Codes that another try may not meet again ('Error handling with DynamoDB')."""
+"""Codes with status 400 that another try may not meet again ('Error handling with DynamoDB')."""
 
 CALL_FAULTS: Final = (ClientError, HTTPClientError, BotocoreConnectionError, DamagedResponse)
 """What a call through botocore raises when DynamoDB refuses it or does not answer."""
