@@ -218,6 +218,19 @@ def test_the_two_walks_of_a_page_across_a_bin_are_made_at_the_same_time() -> Non
     assert (result.cost.requests, result.cost.round_trips) == (5, 4)
 
 
+def test_of_two_reads_at_the_same_time_the_longer_one_is_waited_for() -> None:
+    listed = List(*(f"2026-{month:02}-01T00:00:00.000000Z" for month in range(1, 13)), page=5)
+    cost = listed.page(0, 2).cost
+    assert (cost.requests, cost.round_trips) == (len(listed.client.queries), len(listed.client.queries) - 1)
+    assert cost.round_trips >= 3
+
+
+def test_every_read_asks_what_it_consumes_and_an_engine_that_does_not_say_is_taken_for_free() -> None:
+    listed = List(*map(seconds, range(50)))
+    assert listed.page(40, 5).cost.read_units == 0.0
+    assert {query["ReturnConsumedCapacity"] for query in listed.client.queries} == {"TOTAL"}
+
+
 def test_the_cost_is_what_dynamodb_says_it_consumed() -> None:
     listed = List(*map(seconds, range(50)))
     original = listed.memory.query

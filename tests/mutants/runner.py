@@ -74,6 +74,8 @@ class Reach:
         found = {test for line in lines for test in by_line.get(line, [])}
         if not found:
             found = {test for tests in by_line.values() for test in tests} | self._without_lines
+        if any(map(_shares_engine, found)):  # what the first of them has made for all, all of them run
+            found |= set(filter(_shares_engine, self.seconds))
         return self.quick_first(found)
 
     @cached_property
@@ -85,7 +87,11 @@ class Reach:
 
     def quick_first(self, tests: Iterable[str]) -> list[str]:
         """The order to run tests in; those that share an engine together, or it would be started again and again."""
-        return sorted(tests, key=lambda test: (test.startswith("tests/faults"), self.seconds.get(test, 0.0), test))
+        return sorted(tests, key=lambda test: (_shares_engine(test), self.seconds.get(test, 0.0), test))
+
+
+def _shares_engine(test: str) -> bool:
+    return test.startswith("tests/faults/")
 
 
 def _statement_lines(mutant: Mutant) -> range:
