@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import botocore.session
@@ -29,7 +30,7 @@ from sessions.histograms import (
 from sessions.pages.index import PAGE_READS, TRANSFERRED_SKIP
 from sessions.pages.locate import NEAR, StartingPoint, is_near, starting_point
 from sessions.pages.page import Limits, PageResult, Pages
-from sessions.response_checks import find_damage
+from sessions.response_checks import RETRY_DELAY, DamagedResponse, ResponseChecks, find_damage
 from sessions.response_parser import ItemParser
 from sessions.schema import index_keys
 from tests.counting.memory import Memory
@@ -597,3 +598,13 @@ def test_a_body_that_is_no_object_is_read_as_nothing_and_refused(operation: str,
     parsed = ItemParser().parse(response, model.output_shape)
     assert parsed.keys() <= {"ResponseMetadata"}
     assert find_damage(operation, {}, body, parsed) == "not a JSON object"
+
+
+def test_a_damaged_response_is_worth_another_try_and_after_the_last_one_a_fault() -> None:
+    checks = ResponseChecks(2)
+    answer = SimpleNamespace(status_code=200, headers={}, content=b""), {}
+    query = SimpleNamespace(name="Query")
+    assert checks(answer, query, 1) == RETRY_DELAY
+    with pytest.raises(DamagedResponse) as raised:
+        checks(answer, query, 2)
+    assert str(raised.value) == "The response to Query was damaged: not a JSON object"

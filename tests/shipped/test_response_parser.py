@@ -9,13 +9,13 @@ import botocore.session
 import pytest
 from botocore.awsrequest import HeadersDict
 from botocore.exceptions import ClientError
-from botocore.parsers import JSONParser
+from botocore.parsers import JSONParser, QueryParser
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sessions import dynamodb
 from sessions.response_checks import find_damage
-from sessions.response_parser import OPERATIONS, ItemParser
+from sessions.response_parser import OPERATIONS, ItemParser, ItemParserFactory
 
 MODEL = botocore.session.get_session().get_service_model("dynamodb")
 
@@ -55,6 +55,20 @@ def test_a_page_is_parsed_as_botocore_does(found: list[Any], last: Any) -> None:
     answer["ConsumedCapacity"] = {"TableName": "sessions", "CapacityUnits": 0.5}
     body = json.dumps(answer).encode()
     assert parsed(ItemParser(), "Query", body) == parsed(JSONParser(), "Query", body)
+
+
+def test_another_protocol_is_left_to_botocore() -> None:
+    factory = ItemParserFactory()
+    assert type(factory.create_parser("json")) is ItemParser
+    # Credentials may come from STS, which speaks this one.
+    assert type(factory.create_parser("query")) is QueryParser
+
+
+def test_another_operation_is_left_to_botocore() -> None:
+    body = b'{"Table": {"TableName": "counts", "CreationDateTime": 1795700000}}'
+    found = parsed(ItemParser(), "DescribeTable", body)
+    assert found == parsed(JSONParser(), "DescribeTable", body)
+    assert found["Table"]["CreationDateTime"].year == 2026
 
 
 @given(item=items)
