@@ -112,6 +112,7 @@ def test_an_error_is_parsed_as_botocore_does(error: str) -> None:
 @pytest.mark.parametrize("body", [b"[]", b'"text"', b"5", b'{"__type":5}', b"\xff"])
 def test_of_an_error_that_dynamodb_did_not_send_the_status_counts(body: bytes, operation: str) -> None:
     assert parsed(ItemParser(), operation, body, 503)["ResponseMetadata"]["HTTPStatusCode"] == 503
+    assert parsed(ItemParser(), operation, body, 400)["Error"]["Message"] == ""
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"text"', b"null", b"\xff"])
