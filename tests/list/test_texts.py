@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+from ops import openapi
 from ops.items import item_of
 from sessions import api_keys, contract, dynamodb, errors, items, response_checks, responses, schema, settings
 from sessions.counting import transactions, transitions
@@ -104,3 +107,14 @@ def test_an_invalid_item_is_named_with_every_field_that_is_not_valid() -> None:
     _, invalid = page.read_sessions([item])
     fields = "status, tags.0, usage.input_tokens, usage.output_tokens"
     assert invalid == [(session(1)["id"], f"not valid: {fields}")]
+
+
+def test_the_openapi_document_says_what_the_contract_says() -> None:
+    assert json.loads(openapi.FILE.read_text()) == openapi.document()
+
+
+def test_ids_are_formed_as_the_contract_says() -> None:
+    assert {
+        f"{kind}id": rf"^{name}_[0-9a-f]{{1,64}}$"
+        for kind, name in (("", "session"), ("organization_", "org"), ("agent_", "agent"), ("model_", "model"))
+    } == contract.ID_PATTERNS
