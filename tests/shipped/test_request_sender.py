@@ -189,6 +189,18 @@ def test_a_head_within_the_limits_is_read(lines: list[bytes], serve: Serve, send
     assert send(sender, f"http://127.0.0.1:{server.port}/").content == b"{}"
 
 
+@pytest.mark.parametrize(("room", "is_read"), [(2, True), (1, False)])
+def test_all_chunks_together_are_within_the_limit_of_a_body(
+    room: int, is_read: bool, serve: Serve, sender: RequestSender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_sender, "BODY_BYTES_MAX", room)
+    url = f"http://127.0.0.1:{serve(CHUNKED).port}/"
+    if is_read:
+        assert send(sender, url).content == b"{}"
+    else:
+        fault(sender, url, ConnectionClosedError)
+
+
 def test_the_sizes_of_chunks_are_hexadecimal(serve: Serve, sender: RequestSender) -> None:
     server = serve(CHUNKED.replace(b"1\r\n{", b"1B\r\n" + b"{".ljust(27)))
     assert send(sender, f"http://127.0.0.1:{server.port}/").content == b"{".ljust(27) + b"}"
@@ -332,7 +344,7 @@ def test_what_is_not_a_whole_response_is_a_closed_connection(
 @pytest.mark.parametrize(
     ("response", "cause"),
     [
-        (OK[:20], "the connection ended within a response"),
+        (OK[:20], "a line of a response that does not end"),
         (OK[:-1], "1 of 2 bytes"),
         (OK.replace(b"Content-Length: 2\r\n", b""), "a body without a length"),
         (OK.replace(b"HTTP/1.1", b"SSH-2.0-OpenSSH_9.6p1"), "a response in SSH-2.0-OpenSSH_"),

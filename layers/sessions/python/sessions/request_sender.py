@@ -181,23 +181,24 @@ class _Connection:
         if headers.get("transfer-encoding", "").lower() == "chunked":
             body = self._chunks()
         elif "content-length" in headers:
-            body = self._bytes(int(headers["content-length"]))
+            body = self._bytes(int(headers["content-length"]), BODY_BYTES_MAX)
         else:
             raise ValueError("a body without a length")
         return _Response(int(status), headers, body)
 
     def _chunks(self) -> bytes:
         """A body in pieces, as some engines send it; DynamoDB does not."""
-        chunks = []
+        chunks, room = [], BODY_BYTES_MAX
         while size := int(self._line().partition(";")[0], 16):
-            chunks.append(self._bytes(size))
+            chunks.append(self._bytes(size, room))
+            room -= size
             self._line()
         while self._line():
             pass  # trailers
         return b"".join(chunks)
 
-    def _bytes(self, length: int) -> bytes:
-        read = self._reader.read(length) if 0 <= length <= BODY_BYTES_MAX else b""
+    def _bytes(self, length: int, room: int) -> bytes:
+        read = self._reader.read(length) if 0 <= length <= room else b""
         if len(read) != length:
             raise ValueError(f"{len(read)} of {length} bytes")
         return read
@@ -220,7 +221,7 @@ class _Connection:
     def _line(self) -> str:
         line = self._reader.readline(LINE_BYTES_MAX)
         if not line.endswith(b"\n"):
-            raise ValueError("the connection ended within a response")
+            raise ValueError("a line of a response that does not end")
         return line.rstrip(b"\r\n").decode("latin-1")
 
 
