@@ -1,10 +1,12 @@
 """What an entry looks like in the response, and what becomes of one that is broken in the table."""
 
+import time
 from typing import Any
 
 import pytest
 
 from ops.items import item_of
+from sessions.contract import utc_timestamp
 from tests.conftest import Lines
 from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, session
 
@@ -169,6 +171,17 @@ def test_a_session_of_another_organization_never_shows_through_a_wrong_key(servi
     response = service.get(f"agent_id={AGENT}")
     assert response.body["data"] == []
     assert "theirs" not in response.text
+
+
+def test_times_do_not_depend_on_the_time_zone_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        try:
+            assert utc_timestamp("2026-11-23T18:41:46+02:00") == "2026-11-23T16:41:46.000000Z"
+        finally:
+            elsewhere.undo()
+            time.tzset()
 
 
 @pytest.mark.parametrize(
