@@ -4,9 +4,10 @@ import time
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from ops.items import item_of
-from sessions.contract import utc_timestamp
+from sessions.contract import read_session, utc_timestamp
 from tests.conftest import Lines
 from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, session
 
@@ -171,6 +172,13 @@ def test_a_session_of_another_organization_never_shows_through_a_wrong_key(servi
     response = service.get(f"agent_id={AGENT}")
     assert response.body["data"] == []
     assert "theirs" not in response.text
+
+
+def test_a_field_that_the_contract_does_not_have_is_ignored_unless_it_is_forbidden() -> None:
+    entry = session(1) | {"more": 1}
+    assert read_session(entry) == session(1)
+    with pytest.raises(ValidationError, match="more"):
+        read_session(entry, extra="forbid")
 
 
 def test_times_do_not_depend_on_the_time_zone_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,11 @@ def test_a_parameter_that_does_not_exist_is_refused_with_a_list_of_those_that_do
     assert_refused(service, f"{name}=1", f"There is no parameter {name!r}; there are agent_id, offset, limit.")
 
 
+def test_of_a_long_name_of_a_parameter_64_characters_are_repeated(service: Service) -> None:
+    name = "n" * 64
+    assert_refused(service, f"{name}XX=1", f"There is no parameter {name!r}; there are agent_id, offset, limit.")
+
+
 def test_an_unknown_parameter_is_refused_even_without_a_value(service: Service) -> None:
     assert_refused(service, "status=", "There is no parameter 'status'; there are agent_id, offset, limit.")
 
