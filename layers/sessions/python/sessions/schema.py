@@ -53,7 +53,7 @@ class Partition:
     """The sessions of an organization, or of one of its agents: one partition of one index."""
 
     organization_id: str
-    agent_id: str | None = None
+    agent_id: str | None
 
     @property
     def index(self) -> Index:
