@@ -14,7 +14,7 @@ from sessions.counting import transactions
 from sessions.counting.transactions import CountWriter, Limits, Outcome
 from sessions.counting.transitions import as_observed, stream_changes
 from sessions.dynamodb import TimeLimit
-from sessions.schema import IndexKeys
+from sessions.schema import PARTITION_KEY_BYTES, IndexKeys, fits_marker
 from tests.counting.memory import Memory
 
 SESSIONS = [f"session_{number}" for number in range(7)]
@@ -284,3 +284,13 @@ def test_the_first_record_to_deliver_again_is_the_least_number() -> None:
     assert changes.first_to_repeat({"session_10", "session_9", "session_100"}) == "9"
     assert changes.first_to_repeat({"session_10", "session_100"}) == "10"
     assert changes.first_to_repeat(set()) is None
+
+
+@pytest.mark.parametrize(
+    ("session_id", "fits"),
+    [("s" * 2040, True), ("s" * 2041, False), ("é" * 1020, True), ("é" * 1020 + "s", False), ("session_\ud800", False)],
+    ids=range(5),
+)
+def test_an_id_that_no_key_can_hold_is_counted_nowhere(session_id: str, fits: bool) -> None:
+    assert len(b"session#") + 2040 == PARTITION_KEY_BYTES
+    assert fits_marker(session_id) is fits
