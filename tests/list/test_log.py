@@ -69,6 +69,20 @@ def test_a_line_is_json_with_the_time_in_utc_and_no_place_in_the_code(
     assert line == {"level": "INFO", "message": "listed", "service": service_name, "total": 3, "odd": [1]}
 
 
+def test_what_is_no_json_is_written_as_text(written: Written) -> None:
+    written.observability.write("info", "listed", {"odd": ValueError("broken"), "ratio": float("inf")}, {})
+    (line,) = written.lines()
+    assert (line["odd"], line["ratio"]) == ("broken", float("inf"))
+
+
+def test_a_handler_that_is_called_by_hand_gets_what_it_is_given(written: Written) -> None:
+    @written.observability.instrument
+    def handler(event: dict[str, Any], context: Any) -> Any:
+        return event, context
+
+    assert handler({"a": 1}, "no context of Lambda") == ({"a": 1}, "no context of Lambda")
+
+
 def test_a_fault_carries_its_stack_as_one_text(written: Written) -> None:
     try:
         raise ValueError("broken")

@@ -37,7 +37,7 @@ _API_KEY: Final = re.compile(r"(evr_)[A-Za-z0-9_-]+")
 
 def _to_line(record: Mapping[str, Any]) -> str:
     """A log record as JSON, with every API key in it cut short: callers put them where they do not belong."""
-    return _API_KEY.sub(r"\1...", to_json(record, fallback=str, inf_nan_mode="constants").decode())
+    return _API_KEY.sub(r"\1...", to_json(record, fallback=str).decode())
 
 
 class StandardOutput(logging.StreamHandler[Any]):
