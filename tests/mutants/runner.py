@@ -40,6 +40,7 @@ TESTS: Final = (
     "tests/shipped/test_response_parser.py",
     "tests/shipped/test_starts.py",
     "tests/template/test_gateway_responses.py",
+    "tests/test_log_lines.py",
 )
 LEFT_OUT: Final = ("test_released_client", "test_simulation", "test_schema.py", "test_memory")
 """Tests that run the service in a process of its own, or no code of its."""
