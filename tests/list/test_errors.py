@@ -188,6 +188,14 @@ def test_a_missing_setting_fails_the_cold_start_with_its_name(missing: str, monk
         load("list_sessions")
 
 
+def test_a_refusal_is_logged_with_the_message_of_a_parameter_or_the_code(service: Service, lines: Lines) -> None:
+    service.get("limit=0")
+    service.get(organization=None)
+    parameter, identity = lines()
+    assert parameter["reason"] == "limit must be a whole number from 1 to 100."
+    assert identity["reason"] == identity["code"] == "unauthorized"
+
+
 def test_one_line_is_logged_for_a_page(service: Service, lines: Lines) -> None:
     service.put(session(1, title="private title"))
     service.drain()
