@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from ops.items import item_of
 from sessions.contract import read_session, utc_timestamp
+from sessions.items import binary_text, to_attribute
 from tests.conftest import Lines
 from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, session
 
@@ -172,6 +173,13 @@ def test_a_session_of_another_organization_never_shows_through_a_wrong_key(servi
     response = service.get(f"agent_id={AGENT}")
     assert response.body["data"] == []
     assert "theirs" not in response.text
+
+
+def test_what_neither_json_nor_dynamodb_has_is_named_by_its_type() -> None:
+    for convert in (to_attribute, binary_text):
+        with pytest.raises(TypeError, match=r"^JSON has no type object$"):
+            convert(object())
+    assert to_attribute({"nothing": None}) == {"M": {"nothing": {"NULL": True}}}
 
 
 def test_a_field_that_the_contract_does_not_have_is_ignored_unless_it_is_forbidden() -> None:
