@@ -78,6 +78,12 @@ def test_a_live_key_is_let_in_on_every_route_of_the_stage(service: Service, valu
     }
 
 
+def test_blanks_around_a_key_are_no_part_of_it_and_nothing_else_is_left_out(service: Service) -> None:
+    key = "evr_" + "X" * 42
+    issue(service, key)
+    assert effect(ask(service, f" \t{key}\t ")) == "Allow"
+
+
 @pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
 def test_the_policy_is_of_the_partition_that_asks(service: Service, partition: str) -> None:
     issue(service)
