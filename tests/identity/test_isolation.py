@@ -111,6 +111,11 @@ def test_a_key_that_the_gateway_remembers_is_refused_in_the_second_it_expires(
     assert (response.status, response.body) == (401, UNAUTHORIZED)
 
 
+@pytest.mark.parametrize("expires_at", [None, ""])
+def test_a_key_without_an_expiry_does_not_expire(service: Service, expires_at: str | None) -> None:
+    assert service.get(context={"expires_at": expires_at}).status == 200
+
+
 @pytest.mark.parametrize("expires_at", ["soon", "1e12", "-", "９９９９９９９９９９９９x"])
 def test_an_expiry_that_cannot_be_read_is_no_key(service: Service, expires_at: str) -> None:
     assert service.get(context={"expires_at": expires_at}).status == 401

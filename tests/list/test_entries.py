@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from ops.items import item_of
 from sessions.contract import read_session, utc_timestamp
-from sessions.items import binary_text, to_attribute
+from sessions.items import binary_text, from_attribute, from_item, to_attribute
 from tests.conftest import Lines
 from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, session
 
@@ -180,6 +180,11 @@ def test_what_neither_json_nor_dynamodb_has_is_named_by_its_type() -> None:
         with pytest.raises(TypeError, match=r"^JSON has no type object$"):
             convert(object())
     assert to_attribute({"nothing": None}) == {"M": {"nothing": {"NULL": True}}}
+
+
+def test_a_string_is_read_alone_as_it_is_within_an_item() -> None:
+    assert from_attribute({"S": "text"}) == "text"
+    assert from_item({"a": {"S": "text"}, "b": {"L": [{"S": "text"}]}}) == {"a": "text", "b": ["text"]}
 
 
 def test_a_field_that_the_contract_does_not_have_is_ignored_unless_it_is_forbidden() -> None:
