@@ -291,6 +291,6 @@ def test_the_first_record_to_deliver_again_is_the_least_number() -> None:
     [("s" * 2040, True), ("s" * 2041, False), ("é" * 1020, True), ("é" * 1020 + "s", False), ("session_\ud800", False)],
     ids=range(5),
 )
-def test_an_id_that_no_key_can_hold_is_counted_nowhere(session_id: str, fits: bool) -> None:
+def test_an_id_fits_a_marker_up_to_the_bytes_of_a_key(session_id: str, fits: bool) -> None:
     assert len(b"session#") + 2040 == PARTITION_KEY_BYTES
     assert fits_marker(session_id) is fits

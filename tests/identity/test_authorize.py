@@ -79,7 +79,7 @@ def test_a_live_key_is_let_in_on_every_route_of_the_stage(service: Service, valu
 
 
 def test_blanks_around_a_key_are_no_part_of_it_and_nothing_else_is_left_out(service: Service) -> None:
-    key = "evr_" + "X" * 42
+    key = "evr_" + "X" * 42  # the letter that a wrong set of blanks would take away
     issue(service, key)
     assert effect(ask(service, f" \t{key}\t ")) == "Allow"
 

@@ -179,6 +179,9 @@ def test_what_neither_json_nor_dynamodb_has_is_named_by_its_type() -> None:
     for convert in (to_attribute, binary_text):
         with pytest.raises(TypeError, match=r"^JSON has no type object$"):
             convert(object())
+
+
+def test_null_is_written_as_dynamodbs_own() -> None:
     assert to_attribute({"nothing": None}) == {"M": {"nothing": {"NULL": True}}}
 
 
@@ -192,6 +195,12 @@ def test_a_field_that_the_contract_does_not_have_is_ignored_unless_it_is_forbidd
     assert read_session(entry) == session(1)
     with pytest.raises(ValidationError, match="more"):
         read_session(entry, extra="forbid")
+
+
+def test_digits_of_another_script_make_no_time() -> None:
+    for text in ("2026-11-23T16:41:46.463925\u0663Z", "2026-11-23T16:41:4\u0663.463925Z"):
+        with pytest.raises(ValueError, match="not an RFC 3339 date-time"):
+            utc_timestamp(text)
 
 
 def test_times_do_not_depend_on_the_time_zone_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,6 +219,7 @@ def test_times_do_not_depend_on_the_time_zone_of_the_machine(monkeypatch: pytest
     [
         ("2026-11-23T16:41:46Z", "2026-11-23T16:41:46.000000Z"),
         ("2026-11-23t18:41:46.5+02:00", "2026-11-23T16:41:46.500000Z"),
+        ("2026-11-23t16:41:46.463925z", "2026-11-23T16:41:46.463925Z"),
         ("2026-12-31T23:59:60Z", "2027-01-01T00:00:00.000000Z"),
         ("2026-11-23 16:41:46.1234567Z", "2026-11-23T16:41:46.123456Z"),
     ],

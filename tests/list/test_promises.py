@@ -219,6 +219,13 @@ def test_the_two_walks_of_a_page_across_a_bin_are_made_at_the_same_time() -> Non
     assert (result.cost.requests, result.cost.round_trips) == (5, 4)
 
 
+def test_two_walks_that_come_to_the_oldest_end_prove_the_total() -> None:
+    listed = List(*(f"2026-11-{day:02}T16:41:46.{number:06}Z" for day in (22, 23) for number in range(50)))
+    for key in listed.keys[-3:]:
+        del listed.memory.tables["sessions"][(key.partition("#")[2],)]
+    assert listed.page(45, 60).page["total"] == 97
+
+
 def test_of_two_reads_at_the_same_time_the_longer_one_is_waited_for() -> None:
     listed = List(*(f"2026-{month:02}-01T00:00:00.000000Z" for month in range(1, 13)), page=5)
     cost = listed.page(0, 2).cost

@@ -114,7 +114,10 @@ def test_the_openapi_document_says_what_the_contract_says() -> None:
 
 
 def test_ids_are_formed_as_the_contract_says() -> None:
-    assert {
-        f"{kind}id": rf"^{name}_[0-9a-f]{{1,64}}$"
-        for kind, name in (("", "session"), ("organization_", "org"), ("agent_", "agent"), ("model_", "model"))
-    } == contract.ID_PATTERNS
+    patterns = {
+        "id": "^session_[0-9a-f]{1,64}$",
+        "organization_id": "^org_[0-9a-f]{1,64}$",
+        "agent_id": "^agent_[0-9a-f]{1,64}$",
+        "model_id": "^model_[0-9a-f]{1,64}$",
+    }
+    assert patterns == contract.ID_PATTERNS

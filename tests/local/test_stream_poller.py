@@ -245,14 +245,20 @@ def test_an_engine_whose_reads_take_longer_than_a_look_is_caught_up_with(
     streams = Streams({"a": [record(1)]})
     poller, _ = start(streams, fine)
     looks: list[int] = []
+    looked_twice = threading.Event()
     read = streams.get_records
 
     def slow(**arguments: Any) -> Any:
-        time.sleep(0.05)
+        looked_twice.wait(5)
         return read(**arguments)
 
+    def look() -> None:
+        looks.append(poller.records_read)
+        if len(looks) == 2:
+            looked_twice.set()
+
     monkeypatch.setattr(streams, "get_records", slow)
-    assert poller.catch_up(10, lambda: looks.append(poller.records_read))
+    assert poller.catch_up(10, look)
     assert len(looks) >= 2
 
 

@@ -54,10 +54,13 @@ PRELOADED: Final = (
 
 SECONDS: Final = 10.0
 SLOWER: Final = 10
-"""A test that takes so many seconds more than so many times what it usually takes hangs: the mutant is killed."""
+"""A test hangs when it takes longer than SLOWER times its usual time and SECONDS more; its mutant is killed then."""
 
 IMPORT_SECONDS: Final = 60
 """The same for importing the tests."""
+
+UNCHANGED_LOG: Final = ROOT / "build/mutants/unchanged.log"
+"""What the tests say of the code as it is, in the order and the time that mutants have."""
 
 
 @dataclass
@@ -225,7 +228,7 @@ def preload() -> None:
 def passes_unchanged(reach: Reach) -> bool:
     """Whether the code as it is passes all tests in the order and the time that mutants have: if not, all would die."""
     tests = reach.quick_first(reach.seconds)
-    pid = _fork(lambda: _run(tests, reach), ROOT / "build/mutants/unchanged.log")
+    pid = _fork(lambda: _run(tests, reach), UNCHANGED_LOG)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
