@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -66,6 +67,31 @@ def service(environment: None) -> Iterator[Service]:
     """Empty tables and cold functions."""
     with mock_aws():
         yield Service()
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose clock is not in UTC."""
+    with monkeypatch.context() as context:
+        context.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.fixture
+def time_limits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds after which requests and batches are given up, noted as they begin."""
+    limits: list[float] = []
+    wait = dynamodb.wait
+
+    def noted(pending: Any, seconds: float | None = None) -> Any:
+        if seconds is not None:
+            limits.append(seconds)
+        return wait(pending, seconds)
+
+    monkeypatch.setattr(dynamodb, "wait", noted)
+    return limits
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from ops.items import item_of
-from sessions import dynamodb
 from sessions.counting.transactions import DEADLINE, PAUSE_MOST, TRIES, CountWriter, Limits
 from sessions.dynamodb import client
 from tests.conftest import Lines
@@ -438,17 +437,9 @@ def test_a_record_that_cannot_be_takes_no_other_one_with_it(
     assert named.startswith(f"{spoilt.get('eventID')}: ")
 
 
-def test_a_batch_is_given_up_before_lambda_ends_it(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    limits: list[float] = []
-    wait = dynamodb.wait
-
-    def noted(pending: Any, seconds: float) -> Any:
-        limits.append(seconds)
-        return wait(pending, seconds)
-
-    monkeypatch.setattr(dynamodb, "wait", noted)
+def test_a_batch_is_given_up_before_lambda_ends_it(service: Service, time_limits: list[float]) -> None:
     deliver(service, insert(session(1)))
-    (seconds,) = limits
+    (seconds,) = time_limits
     assert DEADLINE < seconds < TEMPLATE.function("count_sessions").timeout - 5
 
 

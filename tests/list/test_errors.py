@@ -162,20 +162,9 @@ def test_a_long_list_that_was_never_counted_is_unavailable(service: Service, mon
     assert_error(service.get("offset=101"), 503, "unavailable", message)
 
 
-def test_a_request_is_given_up_five_seconds_before_lambda_ends_it(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    limits: list[float] = []
-    wait = dynamodb.wait
-
-    def noted(pending: Any, seconds: float | None = None) -> Any:
-        if seconds is not None:
-            limits.append(seconds)
-        return wait(pending, seconds)
-
-    monkeypatch.setattr(dynamodb, "wait", noted)
+def test_a_request_is_given_up_five_seconds_before_lambda_ends_it(service: Service, time_limits: list[float]) -> None:
     assert service.get().status == 200
-    (seconds,) = limits
+    (seconds,) = time_limits
     assert dynamodb.DEADLINE < seconds <= TEMPLATE.function("list_sessions").timeout - 5
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-import os
 import re
 import time
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -44,17 +42,6 @@ def service_name(monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture
 def written(service_name: str, capsys: pytest.CaptureFixture[str]) -> Written:
     return Written(Observability(), capsys)
-
-
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine whose clock is not in UTC."""
-    monkeypatch.setenv("TZ", "Asia/Tokyo")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    os.environ.pop("TZ", None)
-    time.tzset()
 
 
 def test_a_line_is_json_with_the_time_in_utc_and_no_place_in_the_code(
