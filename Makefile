@@ -20,10 +20,10 @@ SAMPLE ?= 1
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 	@echo; echo 'Variables of make run:'
-	@sed -n '/^HOST  /,/^AWS_/s/^/  /p' ops/local/settings.py
+	@sed -n '/^HOST  /,/^AWS_/s/^/  /p' ops/sessions_local/settings.py
 
 run: $(VENV)/run ## Serve the API on this machine, without AWS, until Ctrl-C
-	@exec $(BIN)/python -m ops.local
+	@exec $(BIN)/python -m sessions_local
 
 install: $(VENV)/run ## Put the command `sessions` into ~/.local/bin (BIN_DIR chooses another folder)
 	@mkdir -p "$(BIN_DIR)" && ln -sf "$(abspath $(BIN)/sessions)" "$(BIN_DIR)/sessions"
@@ -45,14 +45,14 @@ check: $(VENV)/dev ## Formatting, lint, types, template, OpenAPI; never writes
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/zizmor --offline --quiet --no-progress .github
-	$(BIN)/python -m ops.openapi --check
+	$(BIN)/python -m sessions_local.openapi --check
 
 format: $(VENV)/dev ## Format the code and repair what lint can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 openapi: $(VENV)/run ## Write docs/openapi.json from the contract
-	$(BIN)/python -m ops.openapi
+	$(BIN)/python -m sessions_local.openapi
 
 build: $(filter .venv-sam/bin/sam,$(SAM)) ## Build what `sam deploy` ships (needs Python 3.13)
 	$(SAM) build

@@ -24,6 +24,7 @@ RUNTIME: Final = (3, 13)
 """Bytecode runs on the very version that made it."""
 
 DEPENDENCIES: Final = "DependenciesLayer"
+SESSIONS: Final = "SessionsLayer"
 LAYER_HOME: Final = "/opt"
 FUNCTION_HOME: Final = "/var/task"
 """Where Lambda lays them out ('Packaging your layer content', 'Lambda runtimes')."""
@@ -48,7 +49,7 @@ def main() -> None:
         install_for_both(folder / "python")
         trim(folder / "python")
     else:
-        copy_sources(Path(), folder)
+        copy_sources(Path(), folder / "python" / "sessions" if logical_id == SESSIONS else folder)
     compile_all(folder, LAYER_HOME if logical_id.endswith("Layer") else FUNCTION_HOME)
 
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 from moto import mock_aws
 from moto.core.models import botocore_stubber
 
-from sessions import dynamodb
+from sessions import client as dynamodb
 from tests.running import Running, local_api
 from tests.service import Service
 

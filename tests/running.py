@@ -41,7 +41,7 @@ def local_api(**variables: str) -> Iterator[Running]:
     ports = {"PORT": str(free_port()), "DYNAMODB_PORT": str(free_port())} | variables
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     with subprocess.Popen(
-        [sys.executable, "-m", "ops.local"], cwd=ROOT, env=clean | ports, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "sessions_local"], cwd=ROOT, env=clean | ports, stdout=subprocess.PIPE, text=True
     ) as process:
         too_late = threading.Timer(READY_SECONDS, process.kill)
         try:

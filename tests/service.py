@@ -17,10 +17,10 @@ from urllib.parse import parse_qsl
 import boto3
 import pytest
 
-from ops.items import item_of
-from ops.local.template import Template
-from sessions import dynamodb
-from sessions.pages.page import Limits, Pages
+from sessions import client as dynamodb
+from sessions.paging.finder import Limits, Pages
+from sessions_cli.items import item_of
+from sessions_local.template import Template
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = Template.read(ROOT / "template.yaml")

@@ -11,7 +11,8 @@ from aws_lambda_powertools.utilities.data_classes.api_gateway_authorizer_event i
     APIGatewayAuthorizerResponse,
 )
 
-from sessions import dynamodb, settings
+from sessions import client as dynamodb
+from sessions import settings
 from sessions.api_keys import ApiKey, ApiKeys, Denial
 from sessions.events import header_values
 from sessions.observability import Observability

@@ -11,9 +11,10 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes import DynamoDBStreamEvent
 
-from sessions import dynamodb, settings
-from sessions.counting.transactions import TIME_LIMIT, CountWriter
+from sessions import client as dynamodb
+from sessions import settings
 from sessions.counting.transitions import after_changes, stream_changes
+from sessions.counting.writer import TIME_LIMIT, CountWriter
 from sessions.observability import Observability
 
 environment = settings.read(settings.CountSettings)

@@ -9,13 +9,14 @@ from typing import Any
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
 
-from sessions import dynamodb, responses, settings
+from sessions import client as dynamodb
+from sessions import responses, settings
 from sessions.api_keys import caller_organization
 from sessions.contract import page_request
 from sessions.errors import ApiError, InternalError, MethodNotAllowed, NotFound
 from sessions.events import header_values
 from sessions.observability import Observability, RequestLog
-from sessions.pages.page import Pages
+from sessions.paging.finder import Pages
 
 environment = settings.read(settings.ListSettings)
 pages = Pages(dynamodb.client(), environment.sessions_table, environment.counts_table)

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ops.items import item_of
-from sessions import dynamodb
-from sessions.counting.transactions import CountWriter
+from sessions import client as dynamodb
+from sessions.counting.writer import CountWriter
 from sessions.schema import marked_session
+from sessions_cli.items import item_of
 from tests.benchmarks import dataset, engine, report
 from tests.benchmarks.dataset import Organization
 

@@ -20,9 +20,9 @@ from multiprocessing import Pool
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from ops.items import item_of
 from sessions.histograms import Row, add
 from sessions.schema import IndexKeys, count_row_key
+from sessions_cli.items import item_of
 from tests.benchmarks import engine
 
 SEED: Final = 20261123

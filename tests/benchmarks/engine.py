@@ -19,9 +19,9 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, Final
 
-from ops.local.template import Template
-from sessions import dynamodb
+from sessions import client as dynamodb
 from sessions.contract import PageRequest
+from sessions_local.template import Template
 
 VERSION: Final = "1.2.1"
 PACKAGE: Final = "@dynoxide/linux-x64"

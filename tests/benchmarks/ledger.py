@@ -61,7 +61,7 @@ sessions.response_parser.ItemParserFactory = ResponseParserFactory
         "180 lines, at botocore's event `before-send`",
         COLD_START
         + """
-from sessions import dynamodb
+from sessions import client as dynamodb
 dynamodb.RequestSender = lambda **_: lambda **_: None
 """,
     ),
@@ -129,7 +129,7 @@ botocore.session.Session.__init__ = make
         "1 line",
         COLD_START
         + """
-from sessions import dynamodb
+from sessions import client as dynamodb
 usual = dynamodb.Config
 dynamodb.Config = lambda **named: usual(**{name: named[name] for name in named if name != "user_agent"})
 """,
@@ -140,7 +140,7 @@ dynamodb.Config = lambda **named: usual(**{name: named[name] for name in named i
         "1 line",
         COLD_START
         + """
-from sessions import dynamodb
+from sessions import client as dynamodb
 usual = dynamodb.Config
 dynamodb.Config = lambda **named: usual(**named | {"parameter_validation": True})
 """,
@@ -179,8 +179,8 @@ def native(value):
     if isinstance(value, dict):
         return {name: native(inner) for name, inner in value.items()}
     return value
-import sessions.items
-sessions.items.from_item = lambda item: {name: native(deserialize(value)) for name, value in item.items()}
+import sessions.attributes
+sessions.attributes.from_item = lambda item: {name: native(deserialize(value)) for name, value in item.items()}
 """,
         data_path="boto3/data",
     ),

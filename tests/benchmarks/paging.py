@@ -18,12 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ops.items import item_bytes
-from sessions import dynamodb
+from sessions import client as dynamodb
+from sessions.client import Cost, Reader, TimeLimit
 from sessions.contract import LIMIT_DEFAULT, LIMIT_MAX, PageRequest
-from sessions.dynamodb import Cost, Reader, TimeLimit
-from sessions.pages.page import Pages
+from sessions.paging.finder import Pages
 from sessions.schema import CREATED_AT_ID, Item, Partition
+from sessions_cli.items import item_bytes
 from tests.benchmarks import dataset, engine, plot, report
 from tests.benchmarks.dataset import Dataset, Organization
 

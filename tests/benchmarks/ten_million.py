@@ -17,11 +17,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ops.items import item_of
-from sessions import dynamodb
+from sessions import client as dynamodb
 from sessions.contract import LIMIT_DEFAULT
 from sessions.histograms import places
-from sessions.pages.page import Pages
+from sessions.paging.finder import Pages
+from sessions_cli.items import item_of
 from tests.benchmarks import dataset, engine, report
 from tests.benchmarks.dataset import Organization
 from tests.benchmarks.paging import page_request

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from playwright.sync_api import Page, expect
 
-from ops.items import item_of
+from sessions_cli.items import item_of
 from tests.browser.conftest import NARROW, REFUSED, UNREACHABLE, WIDE, ConsolePage, Open
 from tests.running import Running, local_api
 from tests.service import session

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from ops.items import item_of
-from sessions.counting.transactions import DEADLINE, PAUSE_MOST, TRIES, CountWriter, Limits
-from sessions.dynamodb import client
+from sessions.client import client
+from sessions.counting.writer import DEADLINE, PAUSE_MOST, TRIES, CountWriter, Limits
+from sessions_cli.items import item_of
 from tests.conftest import Lines
 from tests.counting.rows import expected, markers, numbers
 from tests.service import AGENT, CONTEXT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, TEMPLATE, Service, session

@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from ops.audit import audit
-from ops.items import item_of
-from ops.reconcile import rebuild
-from ops.tables import Tables
 from sessions.contract import PageRequest
-from sessions.counting.transactions import CountWriter
 from sessions.counting.transitions import after_changes, stream_changes
-from sessions.pages.page import Limits, Pages
+from sessions.counting.writer import CountWriter
+from sessions.paging.finder import Limits, Pages
+from sessions_cli.audit import audit
+from sessions_cli.items import item_of
+from sessions_cli.reconcile import rebuild
+from sessions_cli.tables import Tables
 from tests.counting.memory import Item, Memory, Paginator
 from tests.service import (
     AGENT,

@@ -23,18 +23,18 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-import ops.reconcile
-from ops.audit import audit
-from ops.dynamodb import Throttled
-from ops.redrive import redrive
-from ops.tables import Tables
+import sessions_cli.reconcile
 from sessions.contract import PageRequest
-from sessions.counting import transactions
-from sessions.counting.transactions import CountWriter
+from sessions.counting import writer as transactions
+from sessions.counting.writer import CountWriter
 from sessions.errors import Unavailable
 from sessions.histograms import add, places
-from sessions.pages.page import Limits, PageResult, Pages
+from sessions.paging.finder import Limits, PageResult, Pages
 from sessions.schema import index_keys, marked_keys
+from sessions_cli.audit import audit
+from sessions_cli.dynamodb import Throttled
+from sessions_cli.redrive import redrive
+from sessions_cli.tables import Tables
 from tests.counting.memory import Item, Memory, Paginator, client_error
 from tests.counting.rows import numbers_of
 from tests.service import CONTEXT, container
@@ -227,7 +227,7 @@ class Counted(RuleBasedStateMachine):
         self.is_out = False
         self.refused: set[str] = set()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(ops.reconcile, "ThreadPoolExecutor", SameThread)
+        self.patch.setattr(sessions_cli.reconcile, "ThreadPoolExecutor", SameThread)
         # Few sessions make several reads, transactions and cursor pages, as many do.
         self.limits = transactions.Limits(actions=20, reads=3, tries=10)
         self.near = 0
@@ -344,7 +344,7 @@ class Counted(RuleBasedStateMachine):
 
     def _rebuild(self) -> None:
         try:
-            report = ops.reconcile.rebuild(self._tables(), rate=1e9, workers=1)
+            report = sessions_cli.reconcile.rebuild(self._tables(), rate=1e9, workers=1)
         except (Died, Throttled):
             self.rebuild_is_owed = True
         else:

@@ -9,11 +9,11 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
-from sessions import dynamodb
-from sessions.counting import transactions
-from sessions.counting.transactions import CountWriter, Limits, Outcome
+from sessions import client as dynamodb
+from sessions.client import TimeLimit
+from sessions.counting import writer as transactions
 from sessions.counting.transitions import as_observed, stream_changes
-from sessions.dynamodb import TimeLimit
+from sessions.counting.writer import CountWriter, Limits, Outcome
 from sessions.schema import PARTITION_KEY_BYTES, IndexKeys, fits_marker
 from tests.counting.memory import Memory
 

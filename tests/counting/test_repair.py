@@ -11,12 +11,12 @@ import boto3
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from ops.audit import AuditReport, audit
-from ops.dynamodb import RateLimiter
-from ops.items import item_of
-from ops.reconcile import ReconcileReport, StillCounting, rebuild
-from ops.redrive import RedriveReport, redrive
-from ops.tables import Bin, Tables
+from sessions_cli.audit import AuditReport, audit
+from sessions_cli.dynamodb import RateLimiter
+from sessions_cli.items import item_of
+from sessions_cli.reconcile import ReconcileReport, StillCounting, rebuild
+from sessions_cli.redrive import RedriveReport, redrive
+from sessions_cli.tables import Bin, Tables
 from tests.conftest import Lines
 from tests.counting.rows import expected, markers, numbers, rows
 from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, session
@@ -544,7 +544,7 @@ def test_a_message_is_kept_while_the_stream_is_throttled(service: Service, queue
 def test_a_redrive_ends_when_it_meets_a_message_that_it_has_kept(
     service: Service, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ops.redrive.HIDDEN", 0)  # it comes back at once
+    monkeypatch.setattr("sessions_cli.redrive.HIDDEN", 0)  # it comes back at once
     queue.sqs.send_message(QueueUrl=queue.url, MessageBody="no json")
     report = queue.redrive()
     assert len(report.kept) == 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sessions.counting.transactions import PAUSE, PAUSE_MOST, TRIES
+from sessions.counting.writer import PAUSE, PAUSE_MOST, TRIES
 from tests.benchmarks.simulation import (
     BEFORE,
     CHOSEN,

@@ -16,15 +16,15 @@ import pytest
 from moto.core.models import botocore_stubber
 from moto.server import ThreadedMotoServer
 
-from ops.load import item_of
-from sessions import dynamodb
+from sessions import client as dynamodb
 from sessions.api_keys import ApiKeys, hash_key
-from sessions.counting.transactions import CountWriter
-from sessions.counting.transactions import Limits as CountLimits
-from sessions.dynamodb import ATTEMPTS, TimeLimit
+from sessions.client import ATTEMPTS, TimeLimit
+from sessions.counting.writer import CountWriter
+from sessions.counting.writer import Limits as CountLimits
 from sessions.errors import Unavailable
-from sessions.pages.page import Limits, Pages
+from sessions.paging.finder import Limits, Pages
 from sessions.request_sender import RequestSender
+from sessions_cli.load import item_of
 from tests.faults.proxy import Proxy
 from tests.faults.table import PASSES, READ_TIMEOUT, REFUSED, SLOW, TIME_LIMIT, Row
 from tests.service import (

@@ -15,12 +15,12 @@ from typing import Any, Final, cast
 import pytest
 from hypothesis import strategies as st
 
-from ops.load import item_of
 from sessions.api_keys import ApiKeys, hash_key
-from sessions.counting.transactions import CountWriter
+from sessions.counting.writer import CountWriter
 from sessions.histograms import add
-from sessions.pages.page import Pages
+from sessions.paging.finder import Pages
 from sessions.schema import index_keys, marked_keys
+from sessions_cli.load import item_of
 from tests.counting.memory import Memory
 from tests.counting.rows import numbers_of
 from tests.service import CONTEXT, ORGANIZATION, OTHER_ORGANIZATION, ROOT, container, session

@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 
 from moto import mock_aws
 
-from ops.local.gateway import Gateway
-from ops.local.http_server import HttpServer, bound_socket
-from ops.local.lambda_runtime import FunctionFailed, Invocation
 from sessions.api_keys import hash_key
+from sessions_local.gateway import Gateway
+from sessions_local.http_server import HttpServer, bound_socket
+from sessions_local.lambda_runtime import FunctionFailed, Invocation
 from tests.service import (
     AGENT,
     CONTEXT,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ops.load import item_of
-from sessions.pages.page import Limits, Pages
+from sessions.paging.finder import Limits, Pages
+from sessions_cli.load import item_of
 from tests.counting.memory import Memory
 from tests.hostile.fuzz import NoTimeLimit
 from tests.service import CONTEXT, ORGANIZATION, OTHER_ORGANIZATION, Service, container, event, response_of, session

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSResponse
 
-from sessions import dynamodb
+from sessions import client as dynamodb
+from sessions.client import Reader, TimeLimit
 from sessions.contract import utc_timestamp
-from sessions.dynamodb import Reader, TimeLimit
 from sessions.errors import Unavailable
 from sessions.response_parser import ItemParserFactory
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ops.items import item_of
+from sessions.attributes import binary_text, from_attribute, from_item, to_attribute
 from sessions.contract import read_session, utc_timestamp
-from sessions.items import binary_text, from_attribute, from_item, to_attribute
+from sessions_cli.items import item_of
 from tests.conftest import Lines
 from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, session
 

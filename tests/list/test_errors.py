@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import botocore.exceptions
 import pytest
 
-from sessions import dynamodb
+from sessions import client as dynamodb
 from sessions.errors import SettingMissing
 from sessions.responses import ENVELOPE_BYTES, RESPONSE_BYTES_MAX, fits_response
 from tests.conftest import Lines

@@ -10,7 +10,6 @@ from typing import Any, cast
 import botocore.session
 import pytest
 
-from ops.load import item_of
 from sessions import responses
 from sessions.contract import PageRequest
 from sessions.errors import PageTooLarge, Unavailable
@@ -27,12 +26,13 @@ from sessions.histograms import (
     places,
     total,
 )
-from sessions.pages.index import PAGE_READS, TRANSFERRED_SKIP
-from sessions.pages.locate import NEAR, StartingPoint, is_near, starting_point
-from sessions.pages.page import Limits, PageResult, Pages
+from sessions.paging.finder import Limits, PageResult, Pages
+from sessions.paging.index import PAGE_READS, TRANSFERRED_SKIP
+from sessions.paging.locate import NEAR, StartingPoint, is_near, starting_point
 from sessions.response_checks import RETRY_DELAY, DamagedResponse, ResponseChecks, find_damage
 from sessions.response_parser import ItemParser
 from sessions.schema import index_keys
+from sessions_cli.load import item_of
 from tests.counting.memory import Memory
 from tests.service import ORGANIZATION, session
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 
-from ops import openapi
-from ops.items import item_of
-from sessions import api_keys, contract, dynamodb, errors, items, response_checks, responses, schema, settings
-from sessions.counting import transactions, transitions
-from sessions.pages import index, locate, page
+from sessions import api_keys, contract, errors, response_checks, responses, schema, settings
+from sessions import attributes as items
+from sessions import client as dynamodb
+from sessions.counting import transitions
+from sessions.counting import writer as transactions
+from sessions.paging import finder as page
+from sessions.paging import index, locate
+from sessions_cli.items import item_of
+from sessions_local import openapi
 from tests.service import session
 
 

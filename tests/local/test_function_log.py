@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from ops.local.function_log import FunctionLog, readable
+from sessions_local.function_log import FunctionLog, readable
 
 WARNING = {
     "level": "WARNING",

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from ops.local.gateway import Gateway, allows, path_parameters
-from ops.local.http_server import HttpRequest, HttpResponse
-from ops.local.lambda_events import LambdaEventConverter, query_pairs
-from ops.local.lambda_runtime import FunctionFailed, FunctionTimedOut, Invocation
+from sessions_local.gateway import Gateway, allows, path_parameters
+from sessions_local.http_server import HttpRequest, HttpResponse
+from sessions_local.lambda_events import LambdaEventConverter, query_pairs
+from sessions_local.lambda_runtime import FunctionFailed, FunctionTimedOut, Invocation
 from tests.service import ROOT, TEMPLATE
 
 KEY = "evr_local_00000000000000000000000000000001"

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 
-from ops.items import item_of
+from sessions_cli.items import item_of
 from tests.running import Running
 from tests.service import session
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ops.local.lambda_runtime import FunctionFailed, FunctionTimedOut, LambdaRuntime, embedded_metrics
-from ops.local.template import Function
+from sessions_local.lambda_runtime import FunctionFailed, FunctionTimedOut, LambdaRuntime, embedded_metrics
+from sessions_local.template import Function
 
 CODE = """
 import json, os, sys, time

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from ops.local import loading
-from ops.local.loading import Data
-from ops.local.settings import CannotStart
+from sessions_local import loading
+from sessions_local.loading import Data
+from sessions_local.settings import CannotStart
 from tests.service import ORGANIZATION, Service, session
 
 

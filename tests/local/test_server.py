@@ -20,10 +20,11 @@ from typing import Any
 
 import pytest
 
-from ops.items import item_of
-from ops.local import sample, server
-from ops.local.settings import CannotStart, Settings
 from sessions.contract import read_session
+from sessions_cli.items import item_of
+from sessions_local import sample
+from sessions_local import start as server
+from sessions_local.settings import CannotStart, Settings
 from tests.local.test_http import client, get, within_two_seconds
 from tests.running import ROOT, Running, free_port, local_api
 from tests.service import newest_first, session
@@ -151,7 +152,7 @@ def test_it_ends_within_a_second_while_it_starts(tmp_path: Path, seconds: float)
     path.write_text("".join(json.dumps(session(number)) + "\n" for number in range(20_000)))
     variables = {"PORT": "0", "DYNAMODB_PORT": "0", "DATA": str(path)}
     with subprocess.Popen(
-        [sys.executable, "-m", "ops.local"], cwd=ROOT, env=os.environ | variables, stdout=subprocess.PIPE
+        [sys.executable, "-m", "sessions_local"], cwd=ROOT, env=os.environ | variables, stdout=subprocess.PIPE
     ) as process:
         time.sleep(seconds)
         sent = time.monotonic()

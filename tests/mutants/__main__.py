@@ -21,7 +21,7 @@ from tests.mutants.mutations import Mutant, mutants
 
 SHARE_KILLED: Final = 0.95
 
-PACKAGE: Final = runner.ROOT / "layers/sessions/python/sessions"
+PACKAGE: Final = runner.ROOT / "layers/sessions"
 PATHS: Final = tuple(
     path.relative_to(runner.ROOT)
     for path in (
@@ -50,7 +50,7 @@ def explanations() -> dict[Key, int]:
 
 def key(mutant: Mutant) -> Key:
     """What a mutant is called in `equivalent.toml`."""
-    short = str(mutant.path).removeprefix("layers/sessions/python/sessions/").removeprefix("functions/")
+    short = str(mutant.path).removeprefix("layers/sessions/").removeprefix("functions/")
     return short, mutant.scope, f"{mutant.before} -> {mutant.after}"
 
 

@@ -49,7 +49,13 @@ PRELOADED: Final = (
     *("boto3", "botocore.session", "moto", "moto.dynamodb.models", "moto.dynamodb.responses", "moto.server"),
     *("hypothesis.stateful", "hypothesis.strategies", "pydantic", "yaml", "werkzeug.serving", "requests"),
     *("aws_lambda_powertools.event_handler", "aws_lambda_powertools.logging", "aws_lambda_powertools.metrics"),
-    *("aws_lambda_powertools.utilities.data_classes", "unittest.mock", "click", "rich.console", "ops.local.template"),
+    *(
+        "aws_lambda_powertools.utilities.data_classes",
+        "unittest.mock",
+        "click",
+        "rich.console",
+        "sessions_local.template",
+    ),
 )
 
 SECONDS: Final = 10.0
@@ -217,7 +223,7 @@ def preload() -> None:
     loader.load_data("endpoints")
     loader.load_data("partitions")
     botocore.loaders.create_loader = lambda *_: loader  # type: ignore[assignment]
-    template = importlib.import_module("ops.local.template").Template
+    template = importlib.import_module("sessions_local.template").Template
     read = template.read()
     template.read = staticmethod(lambda *_, **__: read)  # it takes a second, and nothing of it is changed here
     gc.collect()

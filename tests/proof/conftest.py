@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from sessions import dynamodb
+from sessions import client as dynamodb
 from sessions.request_sender import RequestSender
 from tests.faults.world import ENVIRONMENT, World, containers, forget_connections
 from tests.proof.engine import Engine

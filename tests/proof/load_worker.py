@@ -207,8 +207,8 @@ def work_idiomatic(seed: int, requests: int) -> dict[str, Any]:
 
 def write(seed: int, folder: Path) -> dict[str, Any]:
     """Creates and deletes sessions of the busy organizations, and counts them, until it is told to stop."""
-    from ops.load import item_of
-    from sessions import dynamodb
+    from sessions import client as dynamodb
+    from sessions_cli.load import item_of
     from tests.service import container
 
     client = dynamodb.client()

@@ -15,11 +15,11 @@ from typing import Any, Final
 
 import pytest
 
-from ops import audit as auditing
-from ops.load import item_of
-from ops.tables import Tables
-from sessions import dynamodb
-from sessions.counting import transactions
+from sessions import client as dynamodb
+from sessions.counting import writer as transactions
+from sessions_cli import audit as auditing
+from sessions_cli.load import item_of
+from sessions_cli.tables import Tables
 from tests.benchmarks import engine
 from tests.service import AGENT, CONTEXT, OTHER_AGENT, container, event, newest_first, response_of, session
 

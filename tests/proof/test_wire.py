@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from sessions import dynamodb
-from sessions.dynamodb import TimeLimit
-from sessions.pages.page import Limits, Pages
+from sessions import client as dynamodb
+from sessions.client import TimeLimit
+from sessions.paging.finder import Limits, Pages
 from tests.faults.proxy import Exchange
 from tests.faults.table import READ_TIMEOUT, ROWS, SLOW, TIME_LIMIT, Row
 from tests.faults.world import DEEP, ENVIRONMENT, SUBJECTS, Subject, World, body_of, meet

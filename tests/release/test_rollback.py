@@ -14,9 +14,9 @@ from botocore.stub import ANY, Stubber
 from click.testing import Result
 from moto import mock_aws
 
-from ops import rollback
-from ops.rollback import RollbackFailed, Snapshot, restore, save
-from tests.ops.command import sessions
+from sessions_cli import rollback
+from sessions_cli.rollback import RollbackFailed, Snapshot, restore, save
+from tests.cli.command import sessions
 from tests.template.stack import PARAMETERS
 
 STACK = "sessions-production"

@@ -13,7 +13,7 @@ from botocore.parsers import JSONParser, QueryParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions import dynamodb
+from sessions import client as dynamodb
 from sessions.response_checks import find_damage
 from sessions.response_parser import OPERATIONS, ItemParser, ItemParserFactory
 

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from sessions import cold_start, dynamodb
+from sessions import client as dynamodb
+from sessions import cold_start
 from sessions.request_sender import RequestSender
 from tests.service import ROOT, TEMPLATE
 
@@ -59,7 +60,7 @@ class Start(NamedTuple):
 def start(name: str, **variables: str) -> Start:
     """Imports a handler in a fresh interpreter."""
     function = TEMPLATE.function(name)
-    environment = os.environ | function.environment | {"PYTHONPATH": str(ROOT / "layers/sessions/python")} | variables
+    environment = os.environ | function.environment | {"PYTHONPATH": str(ROOT / "layers")} | variables
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(function.folder)],
         env=environment,
@@ -102,7 +103,7 @@ def test_elsewhere_than_in_lambda_nothing_is_exempt_from_collection() -> None:
 
 def test_only_list_sessions_loads_the_pages() -> None:
     for name in ("authorize", "count_sessions"):
-        assert not {module for module in start(name).modules if module.startswith("sessions.pages")}
+        assert not {module for module in start(name).modules if module.startswith("sessions.paging")}
 
 
 def test_a_cold_start_makes_no_connection_that_a_snapshot_would_freeze(monkeypatch: pytest.MonkeyPatch) -> None:

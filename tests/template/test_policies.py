@@ -11,7 +11,7 @@ import yaml
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 from moto import mock_aws
 
-from ops import rollback
+from sessions_cli import rollback
 from tests.template.stack import ROOT, WHOLE, stack
 
 FOLDER = ROOT / "docs" / "policies"

@@ -1,0 +1,121 @@
+"""Takes a stack back to the template and the parameters that it had before a release.
+
+Through CloudFormation, and not by moving the aliases back: CloudFormation would not know of that, and every release
+after it would fail ('The Lambda function alias version does not match the current version in AppSpec file').
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any, Final, NamedTuple
+
+from botocore.exceptions import ClientError, WaiterError
+
+from sessions_cli.errors import CommandError
+
+CAPABILITIES: Final = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
+"""What an update must agree to: roles, and the transform of SAM."""
+
+ROLLOUT: Final = {"Rollout": "forced"}
+"""The parameter that ships at once and whatever the alarms say, which go off because of what is taken back."""
+
+POLL_SECONDS: Final = 10
+POLLS_MAX: Final = 180
+"""Of the update: half an hour."""
+
+ARTIFACT: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]+)/")
+
+
+class RollbackFailed(CommandError):
+    """The stack could not be taken back; the message says why."""
+
+
+class Snapshot(NamedTuple):
+    """What a stack was made of."""
+
+    template: str
+    """As it was deployed, before SAM's transform."""
+    parameters: dict[str, str]
+    tags: dict[str, str]
+
+
+def save(cloudformation: Any, stack: str) -> Snapshot | None:
+    """What a stack is made of now; None for one that does not exist yet.
+
+    Raises:
+        ClientError: CloudFormation refused.
+    """
+    try:
+        [described] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+    except ClientError as error:
+        if "does not exist" in error.response["Error"].get("Message", ""):
+            return None
+        raise
+    body = cloudformation.get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
+    return Snapshot(
+        # boto3 makes a dict of JSON.
+        body if isinstance(body, str) else json.dumps(body),
+        {each["ParameterKey"]: each["ParameterValue"] for each in described.get("Parameters", [])},
+        {each["Key"]: each["Value"] for each in described.get("Tags", [])},
+    )
+
+
+def restore(cloudformation: Any, s3: Any, stack: str, snapshot: Snapshot) -> bool:
+    """Makes the stack what it was, and waits for it.
+
+    Returns:
+        Whether there was anything to take back.
+
+    Raises:
+        RollbackFailed: CloudFormation could not do it, or not in time.
+        ClientError: AWS refused.
+    """
+    rollout = {name: value for name, value in ROLLOUT.items() if name in snapshot.parameters}
+    parameters = snapshot.parameters | rollout
+    try:
+        cloudformation.update_stack(
+            StackName=stack,
+            TemplateURL=upload(s3, stack, snapshot.template),
+            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+            Tags=[{"Key": name, "Value": value} for name, value in snapshot.tags.items()],
+            Capabilities=CAPABILITIES,
+        )
+    except ClientError as error:
+        if "No updates are to be performed" in error.response["Error"].get("Message", ""):
+            return False
+        raise
+    try:
+        waiter = cloudformation.get_waiter("stack_update_complete")
+        waiter.wait(StackName=stack, WaiterConfig={"Delay": POLL_SECONDS, "MaxAttempts": POLLS_MAX})
+    except WaiterError as error:
+        raise RollbackFailed(reason(cloudformation, stack) or str(error)) from error
+    return True
+
+
+def upload(s3: Any, stack: str, template: str) -> str:
+    """Puts the template beside its artifacts, since CloudFormation takes no more than 51,200 bytes by hand.
+
+    Raises:
+        RollbackFailed: the template has no artifact, and so says no bucket.
+    """
+    artifact = ARTIFACT.search(template)
+    if artifact is None:
+        raise RollbackFailed("The template names no artifact, such as s3://bucket/key, whose bucket could hold it.")
+    key = f"{stack}/rollback/{hashlib.sha256(template.encode()).hexdigest()}.template"
+    s3.put_object(Bucket=artifact[1], Key=key, Body=template.encode())
+    url: str = s3.generate_presigned_url("get_object", Params={"Bucket": artifact[1], "Key": key})
+    return url.partition("?")[0]  # CloudFormation reads it with the caller's permissions
+
+
+def reason(cloudformation: Any, stack: str) -> str:
+    """The first thing that went wrong in the last update, or ''."""
+    wrong = ""
+    for event in cloudformation.describe_stack_events(StackName=stack)["StackEvents"]:  # newest first
+        status = event["ResourceStatus"]
+        if event["LogicalResourceId"] == stack and status == "UPDATE_IN_PROGRESS":
+            break
+        if status.endswith("_FAILED"):
+            wrong = f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', status)}"
+    return wrong

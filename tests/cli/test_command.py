@@ -1,0 +1,280 @@
+"""Every command: its help, and the faults that an operator meets, each in one line."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import click
+import pytest
+from botocore.config import Config
+
+from sessions_cli import target
+from sessions_cli.cli import main
+from tests.cli.command import TABLES, at, ndjson, sessions
+from tests.running import Running, free_port
+from tests.service import Service, session
+
+KEYS_LIST = ("keys", "list")
+EVERY_USE = [
+    ("load", "-"),
+    ("export", "-"),
+    ("status",),
+    ("counts", "rebuild"),
+    ("counts", "audit"),
+    KEYS_LIST,
+    ("keys", "create", "--organization", "org_1"),
+    ("keys", "revoke", "9f86d081884c7d65"),
+]
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[click.Command, tuple[str, ...]]]:
+    """Every command below a group with the words that call it, the groups among them."""
+    yield group, path
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
+        else:
+            yield command, (*path, name)
+
+
+ALL = list(commands(main))
+LEAVES = [path for command, path in ALL if not isinstance(command, click.Group)]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One try, so that a test does not wait for the others."""
+    monkeypatch.setattr(
+        target, "CONFIG", Config(connect_timeout=0.2, read_timeout=0.2, retries={"total_max_attempts": 1})
+    )
+
+
+def test_these_are_the_commands() -> None:
+    assert LEAVES == [
+        ("counts", "rebuild"),
+        ("counts", "audit"),
+        ("counts", "redrive"),
+        ("keys", "create"),
+        ("keys", "list"),
+        ("keys", "revoke"),
+        ("load",),
+        ("export",),
+        ("status",),
+        ("rollback", "save"),
+        ("rollback", "restore"),
+        ("smoke",),
+    ]
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize("path", [path for _, path in ALL], ids=" ".join)
+def test_every_command_explains_itself(path: tuple[str, ...], flag: str) -> None:
+    ran = sessions(*path, flag)
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert ran.stdout.startswith(f"Usage: {' '.join(['sessions', *path])} ")
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_the_help_of_every_command_shows_an_example_that_calls_it(path: tuple[str, ...]) -> None:
+    _, _, example = sessions(*path, "--help").stdout.partition("Example:\n")
+    assert f"sessions {' '.join(path)} " in example.partition("\n\n")[0]
+
+
+def example(path: tuple[str, ...]) -> str:
+    """The example of a command's help."""
+    text = sessions(*path, "--help", COLUMNS="100").stdout.partition("Example:\n")[2]
+    return text.partition("\n\n")[0]
+
+
+@pytest.mark.parametrize("path", [path for path in LEAVES if "--stack" not in example(path)], ids=" ".join)
+def test_the_example_of_every_command_works_with_what_make_run_serves(
+    running: Running, path: tuple[str, ...], tmp_path: Path
+) -> None:
+    here = (
+        example(path)
+        .replace("http://127.0.0.1:8080", running.url)
+        .replace("http://127.0.0.1:8001", running.dynamodb_url)
+    )
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    ran = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", here],
+        cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_only_what_aws_alone_has_is_shown_with_a_stack() -> None:
+    assert [path for path in LEAVES if "--stack" in example(path)] == [
+        ("counts", "redrive"),
+        ("rollback", "save"),
+        ("rollback", "restore"),
+    ]
+
+
+def test_the_version_is_known() -> None:
+    assert sessions("--version").stdout.endswith(", version 1.0.0\n")
+
+
+def fault(*arguments: str, **environment: str) -> str:
+    """The one line of a command that fails as expected."""
+    ran = sessions(*arguments, given=ndjson(session(1)), **environment)
+    assert (ran.exit_code, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("Error: ")
+    assert ran.stderr.count("\n") == 1
+    return ran.stderr.removeprefix("Error: ").rstrip("\n")
+
+
+@pytest.mark.parametrize("use", [*EVERY_USE, ("counts", "redrive", "--queue-url", "https://sqs.example.com/1/q")])
+def test_without_credentials_it_is_said_what_supplies_them(
+    use: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/dev/null")
+    assert fault(*use) == (
+        "There are no AWS credentials; `aws configure`, `aws sso login` or AWS_PROFILE supplies them."
+    )
+
+
+def test_without_a_region_it_is_said_what_supplies_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    assert fault(*KEYS_LIST) == "There is no AWS region; AWS_REGION, AWS_DEFAULT_REGION or the profile supplies it."
+
+
+def test_the_region_is_that_of_aws_region_before_all_others(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    assert fault(*KEYS_LIST, AWS_REGION="eu-central-1") == "There is no table api_keys (region eu-central-1)."
+
+
+def test_the_port_of_the_api_is_told_from_an_engine(running: Running) -> None:
+    assert fault(*KEYS_LIST, "--endpoint-url", running.url) == (
+        f"{running.url} is not a DynamoDB endpoint: it responds to Scan with status 404. `make run` has DynamoDB on "
+        "DYNAMODB_PORT, 8001 unless changed, and the API on PORT."
+    )
+
+
+@pytest.mark.parametrize("use", EVERY_USE, ids=" ".join)
+def test_a_table_that_is_not_there_is_named(service: Service, use: tuple[str, ...]) -> None:
+    for table in service.dynamodb.list_tables()["TableNames"]:
+        service.dynamodb.delete_table(TableName=table)
+    said = fault(*use, SESSIONS_TABLE="nowhere", COUNTS_TABLE="nowhere", API_KEYS_TABLE="nowhere")
+    assert said == "There is no table nowhere (region eu-west-1)."
+
+
+@pytest.mark.parametrize("use", EVERY_USE, ids=" ".join)
+def test_an_unreachable_engine_is_one_line(impatient: None, use: tuple[str, ...]) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    assert fault(*use, "--endpoint-url", url) == f'No response: Could not connect to the endpoint URL: "{url}/"'
+
+
+def test_what_does_not_speak_http_is_said_to_be_silent(impatient: None) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        assert fault(*KEYS_LIST, "--endpoint-url", url) == f'No response: Read timeout on endpoint URL: "{url}/"'
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8001", "ftp://engine", "http://", "http://[::1", "http://a:b", "http://a:99999", "http://a b"]
+)
+def test_an_endpoint_that_is_not_a_url_is_refused(url: str) -> None:
+    assert fault(*KEYS_LIST, "--endpoint-url", url) == (
+        f"The endpoint {url!r} is not a URL such as http://127.0.0.1:8001."
+    )
+
+
+def test_without_a_table_or_a_stack_it_is_asked_for_one() -> None:
+    assert fault(*KEYS_LIST, API_KEYS_TABLE="") == (
+        "Which table? Use --stack NAME, --table NAME, or --endpoint-url http://127.0.0.1:8001 for what `make run` "
+        "serves."
+    )
+
+
+@pytest.mark.parametrize(
+    ("use", "asked"),
+    [
+        *((use, "Which table?") for use in [*EVERY_USE, ("counts", "redrive")]),
+        (("rollback", "save", "before.json"), "Name the stack with --stack."),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",
+)
+def test_a_command_without_options_says_what_to_name(
+    use: tuple[str, ...], asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    assert fault(*use, **dict.fromkeys(TABLES, "")).startswith(asked)
+
+
+def test_an_engine_has_no_failure_queue() -> None:
+    said = fault("counts", "redrive", "--endpoint-url", "http://127.0.0.1:1")
+    assert said == "Only a stack has a failure queue; use --stack or --queue-url."
+
+
+def test_another_engine_needs_no_credentials_no_region_and_no_names(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    ran = sessions(*KEYS_LIST, "--json", API_KEYS_TABLE="", **at(running))
+    assert ran.exit_code == 0
+    assert '"org_00000000000000000000000000000001"' in ran.stdout
+
+
+@pytest.mark.parametrize(
+    "use",
+    [("export", "a.ndjson", "--rate", "1"), ("counts", "rebuild", "--rate", "1")],
+    ids=" ".join,
+)
+def test_an_interrupted_command_ends_at_once_and_leaves_nothing_half_done(
+    running: Running, use: tuple[str, ...], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", "from sessions_cli.cli import main; main()", *use]
+    with subprocess.Popen(command, cwd=tmp_path, env=os.environ | at(running), stderr=subprocess.PIPE) as process:
+        time.sleep(2.5)
+        sent = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 130
+        assert time.monotonic() - sent < 2
+        assert process.stderr is not None
+        assert process.stderr.read() == b"Interrupted.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def stack(service: Service) -> str:
+    """A stack whose outputs name tables as the template's do."""
+    outputs = {"SessionsTableName": "sessions", "CountsTableName": "counts", "ApiKeysTableName": "api_keys"}
+    template = {
+        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
+        "Outputs": {name: {"Value": value} for name, value in outputs.items()},
+    }
+    boto3.client("cloudformation").create_stack(StackName="production", TemplateBody=json.dumps(template))
+    return "production"
+
+
+def test_a_stack_names_the_tables_before_the_environment_does(stack: str) -> None:
+    assert sessions("counts", "audit", "--stack", stack, SESSIONS_TABLE="other", COUNTS_TABLE="other").exit_code == 0
+
+
+def test_a_name_on_the_command_line_goes_before_the_stack(stack: str) -> None:
+    said = fault("counts", "audit", "--stack", stack, "--table", "nowhere")
+    assert said == "There is no table nowhere or counts (region eu-west-1)."
+
+
+def test_a_stack_that_does_not_exist_is_named(service: Service) -> None:
+    said = fault(*KEYS_LIST, "--stack", "nothing")
+    assert said == "DescribeStacks: ValidationError: Stack with id nothing does not exist"
+
+
+def test_a_stack_of_something_else_lacks_the_output(stack: str) -> None:
+    said = fault("counts", "redrive", "--stack", stack)
+    assert said == "The stack production has no output FailureQueueUrl."

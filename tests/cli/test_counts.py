@@ -1,0 +1,250 @@
+"""`sessions counts` as commands: what they print, and how they end; the counting itself has tests of its own."""
+
+import json
+from functools import partial
+from typing import Any
+
+import boto3
+import pytest
+
+from sessions_cli import audit as auditing
+from sessions_cli import redrive as redriving
+from tests.cli.command import at, ndjson, sessions, take_over
+from tests.cli.test_load import refusal
+from tests.running import Running
+from tests.service import ORGANIZATION, Service, session
+
+MONTH = ("M2026-11", "01")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An audit looks a second time at once, and a redrive does not wait for messages."""
+    monkeypatch.setattr(auditing, "PAUSE", 0.0)
+    monkeypatch.setattr(redriving, "redrive", partial(redriving.redrive, wait=0))
+
+
+def drift(service: Service, bucket: str, name: str, count: int) -> None:
+    """Makes a bin wrong."""
+    service.dynamodb.update_item(
+        TableName="counts",
+        Key={"scope": {"S": ORGANIZATION}, "bucket": {"S": bucket}},
+        UpdateExpression="SET #bin = :count",
+        ExpressionAttributeNames={"#bin": name},
+        ExpressionAttributeValues={":count": {"N": str(count)}},
+    )
+
+
+def counted(service: Service, bucket: str, name: str) -> int:
+    """A bin of the organization."""
+    key = {"scope": {"S": ORGANIZATION}, "bucket": {"S": bucket}}
+    return int(service.dynamodb.get_item(TableName="counts", Key=key)["Item"][name]["N"])
+
+
+def test_a_rebuild_counts_everything_once_and_says_what_it_did(service: Service) -> None:
+    service.put(*map(session, range(3)))
+    ran = sessions("counts", "rebuild", "--rate", "100000", "--workers", "2")
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("3 sessions: 0 were correct, 3 added, 0 moved, 0 removed, in 1 transactions, ")
+    assert service.get().body["total"] == 3
+
+    service.delete(session(1)["id"])
+    again = sessions("counts", "rebuild")
+    assert again.stdout.startswith("2 sessions: 2 were correct, 0 added, 0 moved, 1 removed, in 1 transactions")
+    assert service.get().body["total"] == 2
+
+
+def test_an_empty_table_is_rebuilt_at_once(service: Service) -> None:
+    ran = sessions("counts", "rebuild")
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("0 sessions: ")
+
+
+def test_a_rebuild_names_what_it_could_not_count_and_fails(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_real: Any, **_: Any) -> Any:
+        raise refusal("AccessDeniedException")
+
+    service.put(session(1))
+    take_over(monkeypatch, service.dynamodb, transact_write_items=refuse)
+    ran = sessions("counts", "rebuild")
+    assert ran.exit_code == 1
+    assert ran.stderr.splitlines() == [f"{session(1)['id']}: AccessDeniedException: no", "1 could not be counted."]
+
+
+def test_counters_that_drifted_are_mended_by_emptying_first(service: Service) -> None:
+    service.put(session(1))
+    service.drain()
+    drift(service, *MONTH, 7)
+    assert sessions("counts", "rebuild").exit_code == 0
+    assert counted(service, *MONTH) == 7
+    ran = sessions("counts", "rebuild", "--empty-first", "--yes")
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert counted(service, *MONTH) == 1
+
+
+@pytest.mark.parametrize(("reply", "exit_code", "rows"), [("n\n", 1, 7), ("", 1, 7), ("y\n", 0, 0)])
+def test_nothing_is_emptied_before_somebody_has_said_yes(
+    service: Service, reply: str, exit_code: int, rows: int
+) -> None:
+    service.put(session(1))
+    service.drain()
+    service.dynamodb.delete_item(TableName="sessions", Key={"id": {"S": session(1)["id"]}})
+    ran = sessions("counts", "rebuild", "--empty-first", given=reply)
+    assert ran.exit_code == exit_code
+    assert "The stream must be turned off. Delete every row of counts? [y/N]: " in ran.stderr
+    assert service.dynamodb.scan(TableName="counts")["Count"] == rows
+
+
+def test_somebody_who_counts_while_it_is_emptied_is_noticed(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_meanwhile(real: Any, **arguments: Any) -> Any:
+        response = real(**arguments)
+        drift(service, *MONTH, 1)
+        return response
+
+    service.put(session(1))
+    service.drain()
+    take_over(monkeypatch, service.dynamodb, batch_write_item=write_meanwhile)
+    ran = sessions("counts", "rebuild", "--empty-first", "--yes")
+    assert (ran.exit_code, ran.stdout) == (1, "")
+    assert ran.stderr == (
+        "Error: The counts table was written to while it was emptied. Turn the event source mapping off, wait a "
+        "minute for its last batch, and run this again.\n"
+    )
+
+
+@pytest.mark.parametrize("option", [("--rate", "0"), ("--rate", "fast"), ("--workers", "0"), ("--workers", "33")])
+def test_a_rebuild_at_no_rate_or_by_nobody_is_refused(option: tuple[str, str]) -> None:
+    ran = sessions("counts", "rebuild", *option)
+    assert ran.exit_code == 2
+    assert f"Invalid value for '{option[0]}'" in ran.stderr
+
+
+def test_an_audit_without_a_difference_says_so(service: Service) -> None:
+    service.put(*map(session, range(3)))
+    service.drain()
+    ran = sessions("counts", "audit")
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert ran.stdout == "3 sessions, 3 markers, 6 bins compared\nno difference\n"
+
+
+def test_an_audit_names_every_wrong_bin_and_fails(service: Service) -> None:
+    service.put(session(1))
+    service.drain()
+    drift(service, *MONTH, 5)
+    drift(service, "D2026-11-01", "000", 0)
+    ran = sessions("counts", "audit")
+    assert ran.exit_code == 1
+    assert ran.stderr == "`sessions counts rebuild --empty-first` corrects bins (docs/operations.md).\n"
+    assert ran.stdout.splitlines() == [
+        "1 sessions, 1 markers, 6 bins compared",
+        f"bin {ORGANIZATION} D2026-11-01 000: 1 too few",
+        f"bin {ORGANIZATION} M2026-11 01: 4 too many",
+    ]
+    assert sessions("counts", "rebuild", "--empty-first", "--yes").exit_code == 0
+    assert sessions("counts", "audit").exit_code == 0
+
+
+def test_an_audit_right_after_a_load_tells_of_lag_and_of_no_rebuild(service: Service) -> None:
+    service.put(*map(session, range(3)))
+    ran = sessions("counts", "audit")
+    assert ran.exit_code == 3
+    assert ran.stdout == "3 sessions, 0 markers, 0 bins compared\n"
+    assert ran.stderr == "Not counted yet: 3; --wait waits for the stream.\n"
+
+
+def test_an_audit_that_waits_names_what_the_stream_does_not_deliver(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auditing, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(auditing, "PATIENCE", 0.05)
+    service.put(session(1))
+    ran = sessions("counts", "audit", "--wait")
+    assert (ran.exit_code, ran.stdout.splitlines()[1]) == (1, f"{session(1)['id']}: not counted")
+    assert "`sessions counts rebuild` counts them." in ran.stderr
+
+
+def test_an_audit_shows_the_first_differences_unless_it_is_asked_for_all(service: Service) -> None:
+    for number in range(60):
+        row = {"scope": {"S": f"org_{number:02}"}, "bucket": {"S": "M2026-11"}, "01": {"N": "1"}}
+        service.dynamodb.put_item(TableName="counts", Item=row)
+    some = sessions("counts", "audit").stdout.splitlines()
+    assert (len(some), some[-1]) == (52, "... and 10 more (--all shows them)")
+    every = sessions("counts", "audit", "--all").stdout.splitlines()
+    assert (len(every), every[-1]) == (61, "bin org_59 M2026-11 01: 1 too many")
+
+
+@pytest.fixture
+def queue(service: Service) -> str:
+    """The failure queue."""
+    return str(boto3.client("sqs").create_queue(QueueName="failures")["QueueUrl"])
+
+
+def pointer(running: Running, session_id: str) -> str:
+    """What the event source mapping puts into the queue for the last records of the stream, from a session's on."""
+    client: Any = boto3.client("dynamodb", endpoint_url=running.dynamodb_url)
+    streams: Any = boto3.client("dynamodbstreams", endpoint_url=running.dynamodb_url)
+    arn = client.describe_table(TableName="sessions")["Table"]["LatestStreamArn"]
+    (shard,) = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
+    iterator = streams.get_shard_iterator(StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")
+    records = []
+    while page := streams.get_records(ShardIterator=iterator["ShardIterator"]):
+        if not page["Records"]:
+            break
+        records += page["Records"]
+        iterator = {"ShardIterator": page["NextShardIterator"]}
+    ids = [record["dynamodb"]["Keys"]["id"]["S"] for record in records]
+    batch = {
+        "streamArn": arn,
+        "shardId": shard["ShardId"],
+        "startSequenceNumber": records[ids.index(session_id)]["dynamodb"]["SequenceNumber"],
+        "endSequenceNumber": records[-1]["dynamodb"]["SequenceNumber"],
+    }
+    return json.dumps({"DDBStreamBatchInfo": batch})
+
+
+def waiting(queue: str) -> int:
+    """Messages in the queue, those that are being worked on included."""
+    names: list[Any] = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    attributes = boto3.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+    return sum(map(int, attributes.values()))
+
+
+def test_an_empty_queue_is_done_at_once(queue: str) -> None:
+    ran = sessions("counts", "redrive", "--queue-url", queue)
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert ran.stdout == "0 messages done, 0 sessions recounted\n"
+
+
+def test_a_redrive_follows_a_message_into_the_stream_and_empties_the_queue(running: Running, queue: str) -> None:
+    entry = session(1, id="session_4ed41e", organization_id="org_" + "4e" * 16)
+    assert sessions("load", "-", given=ndjson(entry), **at(running)).exit_code == 0
+    boto3.client("sqs").send_message(QueueUrl=queue, MessageBody=pointer(running, entry["id"]))
+    ran = sessions("counts", "redrive", "--queue-url", queue, **at(running))
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert ran.stdout == "1 messages done, 1 sessions recounted\n"
+    assert waiting(queue) == 0
+
+
+def test_a_message_that_cannot_be_followed_stays_in_the_queue(queue: str) -> None:
+    message = boto3.client("sqs").send_message(QueueUrl=queue, MessageBody="hello")["MessageId"]
+    ran = sessions("counts", "redrive", "--queue-url", queue)
+    assert (ran.exit_code, ran.stdout) == (1, "0 messages done, 0 sessions recounted\n")
+    assert ran.stderr.splitlines() == [
+        f"{message}: This is not a message of the stream's event source mapping.",
+        "1 stay in the queue.",
+    ]
+    assert waiting(queue) == 1
+
+
+def test_a_queue_that_is_not_there_is_one_line(service: Service) -> None:
+    ran = sessions("counts", "redrive", "--queue-url", "https://sqs.eu-west-1.amazonaws.com/123456789012/nothing")
+    assert (ran.exit_code, ran.stderr.count("\n")) == (1, 1)
+    assert ran.stderr.startswith("Error: ReceiveMessage: AWS.SimpleQueueService.NonExistentQueue: ")
+
+
+def test_without_a_queue_it_is_asked_for_one() -> None:
+    ran = sessions("counts", "redrive")
+    assert (ran.exit_code, ran.stderr) == (
+        1,
+        "Error: Which queue? Use --stack NAME or --queue-url URL.\n",
+    )

@@ -1,0 +1,532 @@
+"""`sessions load`: NDJSON into the table, bad lines set aside, throttling retried."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from sessions_cli import dynamodb, progress
+from sessions_cli import load as loading
+from tests.cli.command import at, ndjson, sessions, take_over
+from tests.running import Running
+from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, newest_first, session
+
+FULL = session(
+    1,
+    status="active",
+    started_at="2026-11-23T16:41:46.463925Z",
+    finished_at="2026-11-23T16:41:46.463926Z",
+    title="Überraschung 🎁",
+    preview="",
+    output_preview="שלום\u0000\u001b[31m",
+    model_id="model_0a",
+    tags=["", "b"],
+    capabilities=[{"ref": "web"}, {"ref": "sql", "config": {"rows": [1, 0.25, None, True, {}, []]}}],
+    usage={"input_tokens": 0, "output_tokens": 2147483647, "cache_read_tokens": 5},
+)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of this test alone, where rejects files go."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waiting between tries."""
+    monkeypatch.setattr(dynamodb, "BACKOFF_MAX", 0.0)
+
+
+def stored(service: Service) -> dict[str, dict[str, Any]]:
+    """Every item of the table by its id."""
+    return {item["id"]["S"]: item for item in service.dynamodb.scan(TableName="sessions")["Items"]}
+
+
+def written(name: str, content: bytes) -> str:
+    Path(name).write_bytes(content)
+    return name
+
+
+def test_a_session_is_stored_as_the_data_layout_says(service: Service) -> None:
+    ran = sessions("load", written("a.ndjson", ndjson(FULL)))
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert stored(service) == {
+        FULL["id"]: {
+            "id": {"S": FULL["id"]},
+            "organization_id": {"S": ORGANIZATION},
+            "agent_id": {"S": AGENT},
+            "organization_agent": {"S": f"{ORGANIZATION}#{AGENT}"},
+            "status": {"S": "active"},
+            "created_at": {"S": "2026-11-01T00:00:01.000000Z"},
+            "created_at_id": {"S": f"2026-11-01T00:00:01.000000Z#{FULL['id']}"},
+            "updated_at": {"S": "2026-11-23T16:41:46.463925Z"},
+            "started_at": {"S": "2026-11-23T16:41:46.463925Z"},
+            "finished_at": {"S": "2026-11-23T16:41:46.463926Z"},
+            "title": {"S": "Überraschung 🎁"},
+            "preview": {"S": ""},
+            "output_preview": {"S": "שלום\u0000\u001b[31m"},
+            "model_id": {"S": "model_0a"},
+            "tags": {"L": [{"S": ""}, {"S": "b"}]},
+            "capabilities": {
+                "L": [
+                    {"M": {"ref": {"S": "web"}}},
+                    {
+                        "M": {
+                            "ref": {"S": "sql"},
+                            "config": {
+                                "M": {
+                                    "rows": {
+                                        "L": [
+                                            {"N": "1"},
+                                            {"N": "0.25"},
+                                            {"NULL": True},
+                                            {"BOOL": True},
+                                            {"M": {}},
+                                            {"L": []},
+                                        ]
+                                    }
+                                }
+                            },
+                        }
+                    },
+                ]
+            },
+            "usage": {
+                "M": {
+                    "input_tokens": {"N": "0"},
+                    "output_tokens": {"N": "2147483647"},
+                    "cache_read_tokens": {"N": "5"},
+                }
+            },
+        }
+    }
+
+
+def test_fields_without_a_value_are_not_stored(service: Service) -> None:
+    least = {name: session(1)[name] for name in ("id", "organization_id", "agent_id", "status", "created_at")}
+    nothing = dict.fromkeys(("title", "model_id", "started_at", "usage", "tags", "capabilities"))
+    assert sessions("load", "-", given=ndjson(least | nothing | {"updated_at": FULL["updated_at"]})).exit_code == 0
+    assert stored(service)[least["id"]] == {name: {"S": value} for name, value in least.items()} | {
+        "updated_at": {"S": FULL["updated_at"]},
+        "organization_agent": {"S": f"{ORGANIZATION}#{AGENT}"},
+        "created_at_id": {"S": f"{least['created_at']}#{least['id']}"},
+        "tags": {"L": []},
+        "capabilities": {"L": []},
+    }
+
+
+TIMES = {
+    "2026-11-23T16:41:46Z": "2026-11-23T16:41:46.000000Z",
+    "2026-11-23t16:41:46z": "2026-11-23T16:41:46.000000Z",
+    "2026-11-23 16:41:46Z": "2026-11-23T16:41:46.000000Z",
+    "2026-11-23T16:41:46.5Z": "2026-11-23T16:41:46.500000Z",
+    "2026-11-23T16:41:46.123456Z": "2026-11-23T16:41:46.123456Z",
+    "2026-11-23T16:41:46.123456999Z": "2026-11-23T16:41:46.123456Z",
+    "2026-11-23T16:41:46." + "9" * 40 + "Z": "2026-11-23T16:41:46.999999Z",
+    "2026-11-23T16:41:46+00:00": "2026-11-23T16:41:46.000000Z",
+    "2026-11-23T16:41:46-00:00": "2026-11-23T16:41:46.000000Z",
+    "2026-11-23T16:41:46.25+05:45": "2026-11-23T10:56:46.250000Z",
+    "2026-11-23T16:41:46-07:30": "2026-11-24T00:11:46.000000Z",
+    "2026-11-23T16:41:46-23:59": "2026-11-24T16:40:46.000000Z",
+    "2024-02-29T23:30:00-00:30": "2024-03-01T00:00:00.000000Z",
+    "2016-12-31T23:59:60Z": "2017-01-01T00:00:00.000000Z",
+    "2017-01-01T00:59:60.75+01:00": "2017-01-01T00:00:00.750000Z",
+    "2000-01-01T00:00:00Z": "2000-01-01T00:00:00.000000Z",
+    "1999-12-31T23:59:60Z": "2000-01-01T00:00:00.000000Z",
+    "2100-01-01T00:30:00+00:31": "2099-12-31T23:59:00.000000Z",
+    "2099-12-31T23:59:59.999999Z": "2099-12-31T23:59:59.999999Z",
+}
+
+
+def test_times_of_every_form_are_stored_in_one_form(service: Service) -> None:
+    entries = [
+        session(number, created_at=time, updated_at=time, started_at=time, finished_at=time)
+        for number, time in enumerate(TIMES)
+    ]
+    assert sessions("load", "-", given=ndjson(*entries)).exit_code == 0
+    found = stored(service)
+    for entry, time in zip(entries, TIMES.values(), strict=True):
+        item = found[entry["id"]]
+        assert {item[name]["S"] for name in ("created_at", "updated_at", "started_at", "finished_at")} == {time}
+        assert item["created_at_id"]["S"] == f"{time}#{entry['id']}"
+
+
+def line(**fields: Any) -> bytes:
+    """A session that would be good but for these fields."""
+    return json.dumps(session(1) | fields).encode()
+
+
+def with_config(text: bytes) -> bytes:
+    return line(capabilities=[{"ref": "a", "config": "HERE"}]).replace(b'"HERE"', text)
+
+
+NOT_SESSIONS = [
+    (b"nonsense", "not JSON: Expecting value at character 1"),
+    (b'{"id": 1', "not JSON: Expecting ',' delimiter at character 9"),
+    (b'{"id": NaN}', "not JSON: NaN"),
+    (b"\xff{}", "not UTF-8: byte 1 is 0xff"),
+    (b"[]", "not a JSON object"),
+    (b"null", "not a JSON object"),
+    (
+        b"{}",
+        "id: Field required; organization_id: Field required; agent_id: Field required; status: Field required; "
+        "created_at: Field required; updated_at: Field required",
+    ),
+    (b'{"id": "a", "id": "b"}', "id: given twice"),
+    (b'{"\\u001b[31m": 1, "\\u001b[31m": 2}', "?[31m: given twice"),
+    (b'{"\\ud800": 1, "\\ud800": 2}', "?: given twice"),
+    (line(colour="red"), "colour: the contract has no such field"),
+    (line(id="session_"), "id: not of the form session_[0-9a-f]{1,64}"),
+    (line(id="session_ABC"), "id: not of the form session_[0-9a-f]{1,64}"),
+    (line(organization_id="org_1#"), "organization_id: not of the form org_[0-9a-f]{1,64}"),
+    (line(agent_id=None), "agent_id: Input should be a valid string"),
+    (line(status="running"), "status: Input should be 'started', 'active' or 'idle'"),
+    (line(title=5), "title: Input should be a valid string"),
+    (line(model_id="gpt"), "model_id: not of the form model_[0-9a-f]{1,64}"),
+    (line(tags="a"), "tags: Input should be a valid list"),
+    (line(tags=["a", 1]), "tags.1: Input should be a valid string"),
+    (line(usage={"input_tokens": 1}), "usage.output_tokens: Field required"),
+    (
+        line(usage={"input_tokens": -1, "output_tokens": 2**31}),
+        "usage.input_tokens: Input should be greater than or equal to 0; "
+        "usage.output_tokens: Input should be less than or equal to 2147483647",
+    ),
+    (
+        line(usage={"input_tokens": 1.0, "output_tokens": True}),
+        "usage.input_tokens: Input should be a valid integer; usage.output_tokens: Input should be a valid integer",
+    ),
+    (line(capabilities=[{"config": 1}]), "capabilities.0.ref: Field required"),
+    (line(capabilities=[{"ref": "a", "more": 1}]), "capabilities.0.more: the contract has no such field"),
+    (line(created_at=1795452106), "created_at: Input should be a valid string"),
+    (line(created_at=""), "created_at: not an RFC 3339 date-time"),
+    (line(created_at="2026-11-23"), "created_at: not an RFC 3339 date-time"),
+    (line(created_at="2026-11-23T16:41:46"), "created_at: not an RFC 3339 date-time"),
+    (line(created_at="2026-11-23T16:41Z"), "created_at: not an RFC 3339 date-time"),
+    (line(created_at="2026-11-23T24:00:00Z"), "created_at: not an RFC 3339 date-time"),
+    (line(created_at="2026-11-23T16:41:46+02:60"), "created_at: not an RFC 3339 date-time"),
+    (line(created_at="2026-11-23T16:41:46-24:00"), "created_at: not an RFC 3339 date-time"),
+    (line(created_at="2026-11-23T16:41:61Z"), "created_at: not an RFC 3339 date-time"),
+    (line(created_at="2026-11-23T16:41:46,5Z"), "created_at: not an RFC 3339 date-time"),
+    (line(created_at="2026-11-23T16:41:46+0100"), "created_at: not an RFC 3339 date-time"),
+    (line(created_at="٢٠٢٦-11-23T16:41:46Z"), "created_at: not an RFC 3339 date-time"),
+    (line(created_at="1999-12-31T23:59:59.999999Z"), "created_at: not within the years 2000 to 2099"),
+    (line(created_at="2000-01-01T00:30:00+01:00"), "created_at: not within the years 2000 to 2099"),
+    (line(created_at="2099-12-31T23:59:60Z"), "created_at: not within the years 2000 to 2099"),
+    (line(created_at="0001-01-01T00:00:00+01:00"), "created_at: outside the years 1 to 9999"),
+    (line(updated_at="2026-02-29T00:00:00Z"), "updated_at: day is out of range for month"),
+    (with_config(b"1" * 39), "a number has more than 38 significant digits, which DynamoDB does not store"),
+    (with_config(b"1" * 5000), "a number has more than 38 significant digits, which DynamoDB does not store"),
+    (with_config(b"1.5e300"), "a number is outside DynamoDB's range, 1E-130 to 9.99E+125"),
+    (with_config(b"1e-131"), "a number is outside DynamoDB's range, 1E-130 to 9.99E+125"),
+    (with_config(b"1e999"), "a number is outside DynamoDB's range, 1E-130 to 9.99E+125"),
+    (with_config(b"1e-999"), "a number is outside DynamoDB's range, 1E-130 to 9.99E+125"),
+    (with_config(b"Infinity"), "not JSON: Infinity"),
+    (with_config(b"[" * 31 + b"]" * 31), "nested more than 32 levels deep, which DynamoDB does not store"),
+    (with_config(b"[" * 99_999 + b"]" * 99_999), "nested more than 32 levels deep, which DynamoDB does not store"),
+    (with_config(b'"\\ud800"'), "half of a surrogate pair, which is not a character"),
+    (with_config(b'{"\\ud83d": 1}'), "half of a surrogate pair, which is not a character"),
+    (line(title="é" * 204_800), "410024 bytes as DynamoDB counts them, more than the 409600 of an item"),
+]
+
+
+def test_bad_lines_are_reported_and_set_aside_while_the_rest_loads(service: Service) -> None:
+    good = [session(number) for number in range(100, 103)]
+    bad = b"".join(text + b"\n" for text, _ in NOT_SESSIONS)
+    ran = sessions("load", written("mixed.ndjson", ndjson(good[0]) + bad + ndjson(*good[1:])))
+    assert ran.exit_code == 1
+    assert ran.stderr.splitlines() == [
+        *(f"line {number}: {reason}" for number, (_, reason) in enumerate(NOT_SESSIONS, 2)),
+        "What was not loaded is in mixed.rejects.ndjson.",
+    ]
+    assert ran.stdout.startswith(f"loaded 3, rejected {len(NOT_SESSIONS)}, in ")
+    assert Path("mixed.rejects.ndjson").read_bytes() == bad
+    assert stored(service).keys() == {entry["id"] for entry in good}
+
+
+def test_a_line_that_is_longer_than_any_entry_is_reported_and_not_kept(service: Service) -> None:
+    long = line(preview="x" * loading.LINE_BYTES)
+    ran = sessions("load", written("a.ndjson", long + b"\n" + ndjson(session(2))))
+    assert ran.stderr.startswith("line 1: longer than 4194304 bytes, and so than any entry\n")
+    assert Path("a.rejects.ndjson").read_bytes() == b""
+    assert stored(service).keys() == {session(2)["id"]}
+
+
+def test_the_rejects_file_is_where_it_was_asked_for(service: Service) -> None:
+    ran = sessions("load", "-", "--rejects", "elsewhere", given=b"nonsense")
+    assert (ran.exit_code, Path("elsewhere").read_bytes()) == (1, b"nonsense\n")
+    assert os.listdir() == ["elsewhere"]
+
+
+def test_without_bad_lines_there_is_no_rejects_file(service: Service) -> None:
+    assert sessions("load", written("a.ndjson", ndjson(FULL))).exit_code == 0
+    assert os.listdir() == ["a.ndjson"]
+
+
+def test_the_rejects_file_cannot_be_the_file_itself(service: Service) -> None:
+    ran = sessions("load", written("a.ndjson", b"nonsense\n"), "--rejects", "./a.ndjson")
+    assert (ran.exit_code, ran.stderr) == (1, "Error: --rejects a.ndjson is FILE itself.\n")
+    assert Path("a.ndjson").read_bytes() == b"nonsense\n"
+
+
+def test_a_rejects_file_that_cannot_be_written_ends_the_load(service: Service) -> None:
+    ran = sessions("load", "-", "--rejects", "no/such/folder", given=b"nonsense\n")
+    assert ran.exit_code == 1
+    assert ran.stderr.endswith("Error: no/such/folder: No such file or directory; --rejects chooses another file.\n")
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\r\n  \n", b"\xef\xbb\xbf"], ids=["nothing", "blank", "mark"])
+def test_a_file_without_a_line_loads_nothing_and_is_fine(service: Service, content: bytes) -> None:
+    ran = sessions("load", written("a.ndjson", content))
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("loaded 0, rejected 0, ")
+
+
+def test_blank_lines_and_the_habits_of_other_systems_do_not_matter(service: Service) -> None:
+    lines = [b"\xef\xbb\xbf" + line(id="session_1"), b"", b"  " + line(id="session_2") + b"\t", b"oops"]
+    ran = sessions("load", written("a.ndjson", b"\r\n".join(lines)))
+    assert ran.stderr.startswith("line 4: not JSON")
+    assert Path("a.rejects.ndjson").read_bytes() == b"oops\n"
+    assert stored(service).keys() == {"session_1", "session_2"}
+
+
+def test_standard_input_is_read_for_a_dash(service: Service) -> None:
+    ran = sessions("load", "-", given=ndjson(FULL) + b"oops\n")
+    assert stored(service).keys() == {FULL["id"]}
+    assert ran.stderr.splitlines()[-1] == "What was not loaded is in stdin.rejects.ndjson."
+    assert Path("stdin.rejects.ndjson").read_bytes() == b"oops\n"
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    ran = sessions("load", "nowhere")
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (1, "", "Error: nowhere: No such file or directory.\n")
+
+
+NUMBERS = """[0, -1, 12345678901234567890123456789012345678, -99999999999999999999999999999999999999, 1e-7, 1e-130,
+    0.1, 2.5e-17, 1.7976931348623157, 9007199254740993, 5e125, -1.5e100, 3.141592653589793, 1e20]"""
+
+
+def test_numbers_of_a_config_come_back_as_they_were_given(service: Service) -> None:
+    given = with_config(NUMBERS.replace("\n", "").encode())
+    assert sessions("load", "-", given=given).exit_code == 0
+    assert sessions("counts", "rebuild").exit_code == 0
+    (capability,) = service.get().body["data"][0]["capabilities"]
+    assert capability == {"ref": "a", "config": json.loads(NUMBERS)}
+
+
+def test_of_two_lines_with_one_id_the_first_is_loaded(service: Service) -> None:
+    far = [session(number) for number in range(2, 40)]
+    given = ndjson(session(1, title="first"), session(1, title="second"), *far, session(1, title="third"))
+    ran = sessions("load", "-", given=given)
+    assert ran.exit_code == 1
+    assert ran.stderr.splitlines()[:2] == [
+        f"line 2: id: {session(1)['id']} is already in line 1",
+        f"line 41: id: {session(1)['id']} is already in line 1",
+    ]
+    assert stored(service)[session(1)["id"]]["title"] == {"S": "first"}
+    assert len(stored(service)) == 39
+
+
+def test_a_file_can_be_loaded_again_with_changes(service: Service) -> None:
+    for title in ("before", "after"):
+        assert sessions("load", "-", given=ndjson(session(1, title=title))).exit_code == 0
+    assert stored(service)[session(1)["id"]]["title"] == {"S": "after"}
+
+
+@pytest.mark.parametrize(
+    ("change", "differences"),
+    [
+        (
+            {"organization_id": OTHER_ORGANIZATION},
+            f"organization_id {ORGANIZATION}, organization_agent {ORGANIZATION}#{AGENT}",
+        ),
+        ({"agent_id": OTHER_AGENT}, f"organization_agent {ORGANIZATION}#{AGENT}"),
+        (
+            {"created_at": "2026-11-01T00:00:01.000001Z"},
+            f"created_at_id 2026-11-01T00:00:01.000000Z#{session(1)['id']}",
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_line_that_would_move_a_stored_session_is_refused(
+    service: Service, change: dict[str, str], differences: str
+) -> None:
+    service.put(session(1))
+    ran = sessions("load", "-", given=ndjson(session(1, **change), session(2)))
+    assert ran.exit_code == 1
+    assert ran.stderr.splitlines()[0] == (
+        f"line 1: already stored with {differences}; organization_id, agent_id and created_at never change: "
+        "delete the entry first"
+    )
+    assert stored(service)[session(1)["id"]]["created_at_id"]["S"].startswith("2026-11-01T00:00:01.000000Z#")
+    assert session(2)["id"] in stored(service)
+
+
+def test_what_dynamodb_leaves_unprocessed_is_sent_again(
+    service: Service, patient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def write(real: Callable[..., Any], RequestItems: dict[str, Any]) -> Any:  # noqa: N803
+        requests = RequestItems["sessions"]
+        sizes.append(len(requests))
+        real(RequestItems={"sessions": requests[:10]})
+        return {"UnprocessedItems": {"sessions": requests[10:]} if requests[10:] else {}}
+
+    take_over(monkeypatch, service.dynamodb, batch_write_item=write)
+    ran = sessions("load", "-", given=ndjson(*map(session, range(25))))
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert sizes == [25, 15, 5]
+    assert len(stored(service)) == 25
+
+
+def test_what_dynamodb_leaves_unread_is_read_again_before_it_is_written(
+    service: Service, patient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.put(session(24))
+
+    def read(real: Callable[..., Any], RequestItems: dict[str, Any]) -> Any:  # noqa: N803
+        wanted = RequestItems["sessions"]
+        response = real(RequestItems={"sessions": wanted | {"Keys": wanted["Keys"][:10]}})
+        left = {"sessions": wanted | {"Keys": wanted["Keys"][10:]}} if wanted["Keys"][10:] else {}
+        return response | {"UnprocessedKeys": left}
+
+    take_over(monkeypatch, service.dynamodb, batch_get_item=read)
+    entries = [session(number, agent_id=OTHER_AGENT) for number in range(25)]
+    ran = sessions("load", "-", given=ndjson(*entries))
+    assert ran.stderr.startswith("line 25: already stored with ")
+    assert len(stored(service)) == 25
+
+
+def refusal(code: str) -> ClientError:
+    response: Any = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    return ClientError(response, "BatchWriteItem")
+
+
+def throttled(times: int) -> Callable[..., Any]:
+    """An operation that is throttled so often, and works then."""
+    left = iter(range(times))
+
+    def call(real: Callable[..., Any], **arguments: Any) -> Any:
+        if next(left, None) is not None:
+            raise refusal("ProvisionedThroughputExceededException")
+        return real(**arguments)
+
+    return call
+
+
+@pytest.mark.parametrize("operation", ["batch_write_item", "batch_get_item"])
+def test_throttling_is_waited_out(
+    service: Service, patient: None, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    take_over(monkeypatch, service.dynamodb, **{operation: throttled(dynamodb.TRIES - 1)})
+    assert sessions("load", "-", given=ndjson(FULL)).exit_code == 0
+    assert stored(service).keys() == {FULL["id"]}
+
+
+@pytest.mark.parametrize("operation", ["batch_write_item", "batch_get_item"])
+def test_what_is_throttled_for_good_is_set_aside(
+    service: Service, patient: None, monkeypatch: pytest.MonkeyPatch, operation: str
+) -> None:
+    take_over(monkeypatch, service.dynamodb, **{operation: throttled(dynamodb.TRIES)})
+    ran = sessions("load", "-", given=ndjson(FULL))
+    assert (ran.exit_code, ran.stderr.splitlines()[0]) == (1, "line 1: DynamoDB kept throttling")
+    assert Path("stdin.rejects.ndjson").read_bytes() == ndjson(FULL)
+
+
+def test_one_entry_that_dynamodb_refuses_takes_no_other_with_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = session(7)["id"]
+
+    def write(real: Callable[..., Any], **arguments: Any) -> Any:
+        if refused in json.dumps(arguments):
+            raise refusal("ValidationException")
+        return real(**arguments)
+
+    take_over(monkeypatch, service.dynamodb, batch_write_item=write)
+    ran = sessions("load", "-", given=ndjson(*map(session, range(25))))
+    assert ran.stderr.splitlines()[0] == "line 8: refused by DynamoDB: no"
+    assert stored(service).keys() == {session(number)["id"] for number in range(25)} - {refused}
+
+
+def test_an_interrupted_load_says_how_far_it_came(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = iter(range(2))
+
+    def write(real: Callable[..., Any], **arguments: Any) -> Any:
+        if next(calls) > 0:
+            raise refusal("AccessDeniedException")
+        return real(**arguments)
+
+    monkeypatch.setattr(loading, "load", partial(loading.load, workers=1))
+    take_over(monkeypatch, service.dynamodb, batch_write_item=write)
+    ran = sessions("load", "-", given=ndjson(*map(session, range(50))))
+    assert (ran.exit_code, ran.stdout) == (1, "")
+    assert ran.stderr.splitlines() == [
+        "At least 25 were loaded; loading them again does no harm.",
+        "Error: BatchWriteItem: AccessDeniedException: no",
+    ]
+
+
+def test_a_file_of_many_batches_is_loaded_into_a_table_in_use(running: Running) -> None:
+    entries = [session(number, id=f"session_b{number}", organization_id="org_" + "ba" * 16) for number in range(260)]
+    ran = sessions("load", written("a.ndjson", ndjson(*entries)), **at(running))
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("loaded 260, rejected 0, in ")
+    dynamodb: Any = boto3.client("dynamodb", endpoint_url=running.dynamodb_url)
+    found = dynamodb.query(
+        TableName="sessions",
+        IndexName="by_organization",
+        KeyConditionExpression="organization_id = :organization",
+        ExpressionAttributeValues={":organization": {"S": "org_" + "ba" * 16}},
+        ScanIndexForward=False,
+    )["Items"]
+    assert [item["id"]["S"] for item in found] == [entry["id"] for entry in newest_first(entries)]
+
+
+def test_a_terminal_shows_how_far_the_load_has_come(running: Running) -> None:
+    entries = [session(number, id=f"session_c{number}", organization_id="org_" + "ca" * 16) for number in range(60)]
+    written("a.ndjson", b"oops\n" + ndjson(*entries))
+    terminal, end = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", "from sessions_cli.cli import main; main()", "load", "a.ndjson"],
+        env=os.environ | at(running) | {"TERM": "xterm", "COLUMNS": "120"},
+        stdout=subprocess.PIPE,
+        stderr=end,
+    ) as process:
+        os.close(end)
+        shown = b"".join(until_closed(terminal)).decode()
+    assert process.returncode == 1
+    assert "line 1: not JSON" in shown
+    assert "loading" in shown
+    assert "61/61" in shown
+
+
+def until_closed(terminal: int) -> Iterator[bytes]:
+    """What a program writes to a terminal; Linux reports an error when its end is closed."""
+    try:
+        while chunk := os.read(terminal, 65536):
+            yield chunk
+    except OSError:
+        pass
+    finally:
+        os.close(terminal)
+
+
+def test_a_log_gets_a_line_of_progress_now_and_then_and_no_bar(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ndjson(session(1))
+    # Pipelines set it, so that what they show of a log has colours.
+    assert sessions("load", "-", given=given, FORCE_COLOR="1").stderr == ""
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0)
+    assert sessions("load", "-", given=given, FORCE_COLOR="1").stderr.splitlines() == ["loading: 1"] * 2

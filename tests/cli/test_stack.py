@@ -1,0 +1,300 @@
+"""Commands on a stack: what `sessions status` shows of it, and which permissions each command needs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import botocore.session
+import pytest
+from moto import mock_aws
+
+from sessions_cli import audit as auditing
+from sessions_cli import redrive as redriving
+from sessions_cli.cli import main
+from sessions_cli.items import item_of
+from tests.cli.command import ndjson, sessions
+from tests.service import ROOT, session
+from tests.template.stack import expand
+from tests.template.test_deployed import for_moto, upload
+
+pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse .* not supported by moto")
+
+STACK = "sessions-production"
+MAPPING = "AWS::Lambda::EventSourceMapping"
+FOLDER = ROOT / "docs" / "policies"
+VALUES = {"PARTITION": "aws", "REGION": "eu-west-1", "ACCOUNT": "123456789012", "STACK": STACK}
+"""Placeholders of the policies."""
+
+TABLE = "arn:aws:dynamodb:eu-west-1:123456789012:table/"
+
+
+@pytest.fixture
+def stack(environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The outputs of a stack with two sessions, one of them counted; aliases are made as CloudFormation would."""
+    monkeypatch.chdir(tmp_path)
+    # moto does not know the addresses that botocore makes from an account's number.
+    monkeypatch.setenv("AWS_ACCOUNT_ID_ENDPOINT_MODE", "disabled")
+    with mock_aws():
+        template, values = expand()
+        upload(template)
+        resources = template["Resources"]
+        # moto would run the function in Docker.
+        template["Resources"] = {name: each for name, each in resources.items() if each["Type"] != MAPPING}
+        cloudformation = boto3.client("cloudformation")
+        cloudformation.create_stack(
+            StackName=STACK,
+            TemplateBody=json.dumps(for_moto(template)),
+            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in values.items()],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        [described] = cloudformation.describe_stacks(StackName=STACK)["Stacks"]
+        outputs = {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}
+        for name in ("ListSessions", "Authorize", "CountSessions"):
+            function = outputs[f"{name}FunctionName"]
+            version = boto3.client("lambda").publish_version(FunctionName=function)["Version"]
+            boto3.client("lambda").create_alias(FunctionName=function, Name="live", FunctionVersion=version)
+        put(outputs, 1)
+        assert sessions("counts", "rebuild", "--stack", STACK).exit_code == 0
+        put(outputs, 700)  # in other bins than the first
+        yield outputs
+
+
+def put(outputs: dict[str, str], number: int) -> None:
+    boto3.client("dynamodb").put_item(TableName=outputs["SessionsTableName"], Item=item_of(session(number)))
+
+
+def listener(hook: Callable[..., Any]) -> botocore.session.Session:
+    """A session that tells of every call before it is made, and takes what the hook returns for the response."""
+    found = botocore.session.get_session()
+    found.register("before-call", hook)
+    return found
+
+
+# -------------------------------------------------------------------------------------- status
+
+
+def with_alarms(*names: str) -> botocore.session.Session:
+    """A session for which the stack has these alarms, which moto does not make."""
+    return listener(lambda model, **_: resources(*names) if model.name == "ListStackResources" else None)
+
+
+def resources(*alarms: str) -> Any:
+    """What CloudFormation says that a stack with these alarms has."""
+    found = [{"ResourceType": "AWS::CloudWatch::Alarm", "PhysicalResourceId": name} for name in alarms]
+    return SimpleNamespace(status_code=200), {"StackResourceSummaries": found}
+
+
+@pytest.fixture
+def alarms(stack: dict[str, str]) -> botocore.session.Session:
+    """Two alarms of the stack, one of which is on, as is one of another stack."""
+    cloudwatch = boto3.client("cloudwatch")
+    names = [f"{STACK}-latency", f"{STACK}-negative-bins", f"{STACK}-eu-latency"]
+    for name, value in zip(names, ("OK", "ALARM", "ALARM"), strict=True):
+        cloudwatch.put_metric_alarm(
+            AlarmName=name, EvaluationPeriods=1, ComparisonOperator="GreaterThanThreshold", Threshold=0, Period=60,
+            Namespace="Sessions", MetricName="NegativeBins", Statistic="Sum",
+        )  # fmt: skip
+        cloudwatch.set_alarm_state(AlarmName=name, StateValue=value, StateReason="")
+    return with_alarms(*names[:2])
+
+
+def deliver(stack: dict[str, str], behind: float) -> None:
+    """The stream is on, and so many seconds behind."""
+    stream = boto3.client("dynamodb").describe_table(TableName=stack["SessionsTableName"])["Table"]["LatestStreamArn"]
+    function = stack["CountSessionsFunctionName"]
+    boto3.client("lambda").create_event_source_mapping(
+        EventSourceArn=stream, FunctionName=f"{function}:live", StartingPosition="TRIM_HORIZON"
+    )
+    dimensions = [{"Name": "FunctionName", "Value": function}, {"Name": "Resource", "Value": f"{function}:live"}]
+    metric = {"MetricName": "IteratorAge", "Dimensions": dimensions, "Value": behind * 1000}
+    boto3.client("cloudwatch").put_metric_data(Namespace="AWS/Lambda", MetricData=[metric])
+
+
+def test_the_status_of_a_stack_is_on_one_screen(stack: dict[str, str], alarms: botocore.session.Session) -> None:
+    deliver(stack, behind=1.5)
+    boto3.client("sqs").send_message(QueueUrl=stack["FailureQueueUrl"], MessageBody="{}")
+    ran = sessions("status", "--stack", STACK, session=alarms)
+    assert ran.exit_code == 1
+    shown = [re.split(r" {2,}", line.strip(), maxsplit=1) for line in ran.stdout.splitlines()]
+    assert len(shown) <= 20
+    assert [line[0] for line in shown] == [
+        "target", "table", "table", "table", "counted", "stream", "failure queue", "alarms",
+        "list_sessions", "authorize", "count_sessions", "deployed", "!", "!", "!",
+    ]  # fmt: skip
+    said = {name: text for name, text in shown if name not in ("table", "!")}
+    assert said["target"] == STACK
+    assert said["counted"] == "1 of 2 sampled sessions"
+    assert said["stream"] == "Enabled, 1.5 s behind"
+    assert said["failure queue"] == "1 waiting, 0 in flight"
+    assert said["alarms"] == "1 of 2 on"
+    assert said["list_sessions"] == "version 1"
+    assert said["deployed"].endswith("Z, CREATE_COMPLETE")
+    tables = [text for name, text in shown if name == "table"]
+    assert tables[0].startswith(f"{stack['SessionsTableName']}: ACTIVE, about 2 items, ")
+    problems = [text for name, text in shown if name == "!"]
+    assert problems[:2] == [
+        "Not all sessions are counted; `sessions counts audit --wait` tells lag from what is wrong.",
+        "The failure queue is not empty; see `sessions counts redrive`.",
+    ]
+    assert problems[2].startswith(f"Alarm {STACK}-negative-bins has been on since 20")
+
+
+def test_the_status_of_a_healthy_stack_is_a_success_and_json_for_programs(stack: dict[str, str]) -> None:
+    assert sessions("counts", "rebuild", "--stack", STACK).exit_code == 0
+    deliver(stack, behind=0)
+    ran = sessions("status", "--stack", STACK, "--json", session=with_alarms())
+    found = json.loads(ran.stdout)
+    assert (ran.exit_code, found["problems"]) == (0, [])
+    assert found["counted"] == {"sample": 2, "counted": 2}
+    assert (found["alarms"], found["failure_queue"]) == (
+        {"total": 0, "in_alarm": {}},
+        {"waiting": 0, "in_flight": 0},
+    )
+    assert found["stream"] == {"states": ["Enabled"], "last_results": [""], "behind_seconds": 0.0}
+    assert found["functions"]["authorize"] == {"version": "1", "shifting_to": {}}
+
+
+def test_a_stack_without_its_event_source_mapping_needs_a_look(stack: dict[str, str]) -> None:
+    ran = sessions("status", "--stack", STACK, session=with_alarms())
+    assert ran.exit_code == 1
+    assert "There is no event source mapping: nothing is counted." in ran.stdout
+    assert "nothing delivered lately" in ran.stdout
+
+
+def test_a_deployment_on_its_way_is_shown_with_its_share(stack: dict[str, str]) -> None:
+    function = stack["ListSessionsFunctionName"]
+    boto3.client("lambda").update_alias(
+        FunctionName=function, Name="live", RoutingConfig={"AdditionalVersionWeights": {"2": 0.1}}
+    )
+    assert "version 1, 10% to 2" in sessions("status", "--stack", STACK, session=with_alarms()).stdout
+
+
+# ---------------------------------------------------------------------------------- permissions
+
+COMMANDS: dict[str, list[tuple[str, ...]]] = {
+    "load": [("load", "-")],
+    "export": [("export", "-"), ("export", "-", "--organization", "org_1")],
+    "counts-rebuild": [("counts", "rebuild"), ("counts", "rebuild", "--empty-first", "--yes")],
+    "counts-audit": [("counts", "audit")],
+    "counts-redrive": [("counts", "redrive")],
+    "keys-create": [("keys", "create", "--organization", "org_1")],
+    "keys-list": [("keys", "list")],
+    "keys-revoke": [("keys", "revoke", "abcd")],
+    "status": [("status",)],
+}
+"""Each policy, and calls of its command that need everything in it."""
+
+PREFIXES = {"monitoring": "cloudwatch"}
+"""Services whose actions have another prefix than their requests' signatures."""
+
+
+def needs(model: Any, params: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Actions that a call needs, each with its resource ('Actions, resources, and condition keys for AWS services')."""
+    service = model.service_model.signing_name
+    body = params["body"]
+    given = json.loads(body) if isinstance(body, bytes | str) and body else body
+    action = f"{PREFIXES.get(service, service)}:{model.name}"
+    match service, model.name:
+        case "dynamodb", "TransactWriteItems":
+            for each in given["TransactItems"]:
+                for kind, parameters in each.items():
+                    yield f"dynamodb:{kind}Item", TABLE + parameters["TableName"]
+        case "dynamodb", "BatchGetItem" | "BatchWriteItem":
+            for table in given["RequestItems"]:
+                yield action, TABLE + table
+        case "dynamodb", "GetShardIterator":
+            yield action, given["StreamArn"]
+        case "dynamodb", "GetRecords":
+            yield action, given["ShardIterator"].split("|")[0]
+        case "dynamodb", _:
+            yield action, TABLE + given["TableName"] + (f"/index/{given['IndexName']}" if "IndexName" in given else "")
+        case "sqs", _:
+            yield action, f"arn:aws:sqs:eu-west-1:123456789012:{given['QueueUrl'].rsplit('/', 1)[1]}"
+        case "cloudformation", _:
+            yield action, f"arn:aws:cloudformation:eu-west-1:123456789012:stack/{given['StackName']}/0f1e2d3c"
+        case "lambda", "GetAlias":
+            function = params["url_path"].split("/")[3]
+            yield action, f"arn:aws:lambda:eu-west-1:123456789012:function:{function}"
+        case _:
+            yield action, "*"
+
+
+def statements(name: str) -> list[tuple[str, str]]:
+    """What a policy allows: actions, each with the pattern of its resources."""
+    text = (FOLDER / f"operator-{name}.json").read_text()
+    for placeholder, value in VALUES.items():
+        text = text.replace(placeholder, value)
+    found = []
+    for statement in json.loads(text)["Statement"]:
+        assert statement["Effect"] == "Allow"
+        resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+        found += [(action, resource) for action in statement["Action"] for resource in resources]
+    return found
+
+
+def covers(statement: tuple[str, str], need: tuple[str, str]) -> bool:
+    return statement[0] == need[0] and fnmatchcase(need[1], statement[1])
+
+
+@pytest.fixture
+def prepared(stack: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something to do for every command."""
+    monkeypatch.setattr(auditing, "PAUSE", 0.0)
+    monkeypatch.setattr(redriving, "WAIT", 0)
+    boto3.client("dynamodb").delete_item(TableName=stack["SessionsTableName"], Key={"id": {"S": session(1)["id"]}})
+    item = {"key_hash": {"S": "abcd" + "0" * 60}, "organization_id": {"S": "org_1"}}
+    boto3.client("dynamodb").put_item(TableName=stack["ApiKeysTableName"], Item=item)
+    streams = boto3.client("dynamodbstreams")
+    arn = streams.list_streams(TableName=stack["SessionsTableName"])["Streams"][0]["StreamArn"]
+    [shard] = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
+    iterator = streams.get_shard_iterator(StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")
+    numbers = [each["dynamodb"]["SequenceNumber"] for each in streams.get_records(**pick(iterator))["Records"]]
+    batch = {"streamArn": arn, "shardId": shard["ShardId"]}
+    batch |= {"startSequenceNumber": numbers[0], "endSequenceNumber": numbers[-1]}
+    boto3.client("sqs").send_message(
+        QueueUrl=stack["FailureQueueUrl"], MessageBody=json.dumps({"DDBStreamBatchInfo": batch})
+    )
+
+
+def pick(response: dict[str, Any]) -> dict[str, Any]:
+    return {"ShardIterator": response["ShardIterator"]}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_may_do_what_it_does_and_nothing_else(stack: dict[str, str], prepared: None, name: str) -> None:
+    needed: set[tuple[str, str]] = set()
+
+    def watch(model: Any, params: dict[str, Any], **_: Any) -> Any:
+        needed.update(needs(model, params))
+        return resources(f"{STACK}-latency") if model.name == "ListStackResources" else None
+
+    for command in COMMANDS[name]:
+        ran = sessions(*command, "--stack", STACK, given=ndjson(session(3)), session=listener(watch))
+        assert ran.exit_code in (0, 1, 3), ran.stderr
+        assert "Error: " not in ran.stderr
+    allowed = statements(name)
+    refused = {each for each in needed if not any(covers(statement, each) for statement in allowed)}
+    unused = {statement for statement in allowed if not any(covers(statement, each) for each in needed)}
+    assert (refused, unused) == (set(), set())
+
+
+def test_every_command_that_calls_aws_has_a_policy() -> None:
+    # A rollback does what the pipeline does, by its policy; `smoke` calls nothing but the API.
+    leaves = {name for name, command in leaf_commands(main) if not name.startswith("rollback") and name != "smoke"}
+    assert leaves == set(COMMANDS)
+    assert {path.stem.removeprefix("operator-") for path in FOLDER.glob("operator-*.json")} == set(COMMANDS)
+
+
+def leaf_commands(group: Any, *path: str) -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from leaf_commands(command, *path, name)
+        else:
+            yield "-".join((*path, name)), command
