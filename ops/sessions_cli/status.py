@@ -76,7 +76,7 @@ def _sample(target: Target) -> dict[str, int]:
     markers = target.tables.read_markers(list(sessions))
     return {
         "sample": len(sessions),
-        "counted": sum(markers[session_id] == keys for session_id, keys in sessions.attributes()),
+        "counted": sum(markers[session_id] == keys for session_id, keys in sessions.items()),
     }
 
 
