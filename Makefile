@@ -45,14 +45,14 @@ check: $(VENV)/dev ## Formatting, lint, types, template, OpenAPI; never writes
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/zizmor --offline --quiet --no-progress .github
-	$(BIN)/python -m sessions_local.openapi --check
+	$(BIN)/python -m sessions_local.openapi_document --check
 
 format: $(VENV)/dev ## Format the code and repair what lint can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 openapi: $(VENV)/run ## Write docs/openapi.json from the contract
-	$(BIN)/python -m sessions_local.openapi
+	$(BIN)/python -m sessions_local.openapi_document
 
 build: $(filter .venv-sam/bin/sam,$(SAM)) ## Build what `sam deploy` ships (needs Python 3.13)
 	$(SAM) build

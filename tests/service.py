@@ -20,7 +20,7 @@ import pytest
 from sessions import client as dynamodb
 from sessions.paging.finder import Limits, Pages
 from sessions_cli.items import item_of
-from sessions_local.template import Template
+from sessions_local.sam_template import Template
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = Template.read(ROOT / "template.yaml")

@@ -18,9 +18,9 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from sessions_local.http_server import HttpRequest, HttpResponse
-from sessions_local.lambda_events import LambdaEventConverter
 from sessions_local.lambda_runtime import FunctionFailed, FunctionTimedOut, Invocation
-from sessions_local.template import GatewayResponse, Route, Template
+from sessions_local.proxy_events import LambdaEventConverter
+from sessions_local.sam_template import GatewayResponse, Route, Template
 
 ANY: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 """The methods that `ANY` stands for ('Methods for REST APIs in API Gateway')."""

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import IO, Any, Final, NamedTuple, cast
 
 from sessions_local.lambda_bootstrap import RESPONSE
-from sessions_local.template import ACCOUNT, REGION, Function
+from sessions_local.sam_template import ACCOUNT, REGION, Function
 
 START_SECONDS: Final = 60.0
 """How long loading a handler may take; on Lambda ten seconds, but a laptop may be busy."""

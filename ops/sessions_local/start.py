@@ -14,16 +14,17 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sessions_local import dynamodb, loading
+from sessions_local import embedded_dynamodb as dynamodb
+from sessions_local import seed as loading
+from sessions_local.browser_pages import Site
 from sessions_local.demo_keys import DemoKeys
 from sessions_local.function_log import FunctionLog
 from sessions_local.gateway import Gateway
 from sessions_local.http_server import HttpRequest, HttpServer, bound_socket
 from sessions_local.lambda_runtime import FunctionFailed, FunctionTimedOut, LambdaRuntime
+from sessions_local.sam_template import REGION, Template
 from sessions_local.settings import LOOPBACK, CannotStart, Settings
-from sessions_local.site import Site
 from sessions_local.stream_poller import StreamPoller
-from sessions_local.template import REGION, Template
 
 OPEN_WARNING: Final = """\
 warning: listening on {host}, not only on this machine. Whoever reaches these ports can read and change all

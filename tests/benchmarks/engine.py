@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from sessions import client as dynamodb
 from sessions.contract import PageRequest
-from sessions_local.template import Template
+from sessions_local.sam_template import Template
 
 VERSION: Final = "1.2.1"
 PACKAGE: Final = "@dynoxide/linux-x64"

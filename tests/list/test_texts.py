@@ -12,7 +12,7 @@ from sessions.counting import writer as transactions
 from sessions.paging import finder as page
 from sessions.paging import index, locate
 from sessions_cli.items import item_of
-from sessions_local import openapi
+from sessions_local import openapi_document as openapi
 from tests.service import session
 
 

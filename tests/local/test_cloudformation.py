@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sessions_local.cloudformation import Intrinsics, load
+from sessions_local.intrinsics import Intrinsics, load
 
 TEMPLATE = load("""
 Parameters:

@@ -7,8 +7,8 @@ import pytest
 
 from sessions_local.gateway import Gateway, allows, path_parameters
 from sessions_local.http_server import HttpRequest, HttpResponse
-from sessions_local.lambda_events import LambdaEventConverter, query_pairs
 from sessions_local.lambda_runtime import FunctionFailed, FunctionTimedOut, Invocation
+from sessions_local.proxy_events import LambdaEventConverter, query_pairs
 from tests.service import ROOT, TEMPLATE
 
 KEY = "evr_local_00000000000000000000000000000001"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sessions_local.lambda_runtime import FunctionFailed, FunctionTimedOut, LambdaRuntime, embedded_metrics
-from sessions_local.template import Function
+from sessions_local.sam_template import Function
 
 CODE = """
 import json, os, sys, time

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sessions_local import loading
-from sessions_local.loading import Data
+from sessions_local import seed as loading
+from sessions_local.seed import Data
 from sessions_local.settings import CannotStart
 from tests.service import ORGANIZATION, Service, session
 

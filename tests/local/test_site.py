@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from sessions_local.browser_pages import FOLDER, Site, server_timing
 from sessions_local.http_server import HttpRequest, HttpResponse
-from sessions_local.site import FOLDER, Site, server_timing
 from tests.running import ROOT, Running
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"

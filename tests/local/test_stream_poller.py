@@ -11,8 +11,8 @@ import botocore.exceptions
 import pytest
 
 from sessions_local import stream_poller
+from sessions_local.sam_template import Stream
 from sessions_local.stream_poller import TRIES, StreamPoller, lambda_record, passes
-from sessions_local.template import Stream
 from tests.service import ROOT
 
 ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/sessions/stream/2026-11-23T16:41:46.463"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sessions_local.template import Template, local_name
+from sessions_local.sam_template import Template, local_name
 from tests.service import ROOT, TEMPLATE
 
 SMALL = """

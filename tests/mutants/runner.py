@@ -54,7 +54,7 @@ PRELOADED: Final = (
         "unittest.mock",
         "click",
         "rich.console",
-        "sessions_local.template",
+        "sessions_local.sam_template",
     ),
 )
 
@@ -223,7 +223,7 @@ def preload() -> None:
     loader.load_data("endpoints")
     loader.load_data("partitions")
     botocore.loaders.create_loader = lambda *_: loader  # type: ignore[assignment]
-    template = importlib.import_module("sessions_local.template").Template
+    template = importlib.import_module("sessions_local.sam_template").Template
     read = template.read()
     template.read = staticmethod(lambda *_, **__: read)  # it takes a second, and nothing of it is changed here
     gc.collect()

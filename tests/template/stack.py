@@ -13,7 +13,7 @@ from samtranslator.translator.arn_generator import ArnGenerator
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
-from sessions_local.cloudformation import PSEUDO_PARAMETERS, Intrinsics
+from sessions_local.intrinsics import PSEUDO_PARAMETERS, Intrinsics
 
 ROOT = Path(__file__).parent.parent.parent
 TEXT = (ROOT / "template.yaml").read_text()

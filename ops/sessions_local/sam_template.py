@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from sessions_local.cloudformation import PSEUDO_PARAMETERS, Intrinsics, load
+from sessions_local.intrinsics import PSEUDO_PARAMETERS, Intrinsics, load
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 """Where `template.yaml` is, and what its paths start from."""

@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from sessions_local.http_server import QuietRequestHandler, url_of
-from sessions_local.template import ACCOUNT, REGION, Table
+from sessions_local.sam_template import ACCOUNT, REGION, Table
 
 # moto's default lets any web page that a person visits write to the tables. Read when moto is imported.
 os.environ.setdefault("MOTO_DISABLE_GLOBAL_CORS", "true")

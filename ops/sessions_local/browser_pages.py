@@ -11,7 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
-from sessions_local import openapi
+from sessions_local import openapi_document as openapi
 from sessions_local.http_server import HttpRequest, HttpResponse, Respond
 
 FOLDER: Final = Path(__file__).with_name("site")

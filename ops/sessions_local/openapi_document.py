@@ -1,7 +1,7 @@
 """The OpenAPI document of the endpoint, made from the contract; `docs/openapi.json` is what it prints.
 
-python -m sessions_local.openapi            writes docs/openapi.json
-python -m sessions_local.openapi --check    fails when that file is not current, and writes nothing
+python -m sessions_local.openapi_document            writes docs/openapi.json
+python -m sessions_local.openapi_document --check    fails when that file is not current, and writes nothing
 """
 
 import json

@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import unquote_plus
 
 from sessions_local.http_server import HttpRequest
-from sessions_local.template import ACCOUNT, REGION
+from sessions_local.sam_template import ACCOUNT, REGION
 
 API_ID: Final = "local"
 
