@@ -1,9 +1,8 @@
-"""Builds what `sam build` asks for: a layer or a function as it lies in Lambda, with its bytecode.
+"""Build a layer or a function for `sam build`: the files that Lambda gets, with their bytecode.
 
 Usage: python -m layers.build LOGICAL_ID ARTIFACTS_FOLDER, in the source folder. SAM's own builder for Python ships no
-bytecode, and in Lambda's read-only file system every cold start would compile every module anew. What is built runs on
-both processors: SAM does not tell a makefile which one the stack is for, and a layer with the extensions of the other
-one would fail in production only.
+bytecode, and since Lambda's file system is read-only, every cold start would compile every module again. The layer of
+packages has the extensions of both processors, because SAM does not tell a makefile which one the stack is for.
 """
 
 from __future__ import annotations
@@ -13,27 +12,41 @@ import os
 import shutil
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from py_compile import PycInvalidationMode
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from layers.trim import trim
-
 RUNTIME: Final = (3, 13)
-"""Bytecode runs on the very version that made it."""
+"""Lambda's Python; bytecode runs on the version that compiled it, and on no other."""
 
 DEPENDENCIES: Final = "DependenciesLayer"
 SESSIONS: Final = "SessionsLayer"
+
 LAYER_HOME: Final = "/opt"
 FUNCTION_HOME: Final = "/var/task"
-"""Where Lambda lays them out ('Packaging your layer content', 'Lambda runtimes')."""
+"""Where Lambda unpacks them ('Packaging your layer content', 'Lambda runtimes')."""
 
 PROCESSORS: Final = ("x86_64", "aarch64")
-"""As Python calls those of Lambda."""
+"""Lambda's two architectures, by their names in wheels."""
 
 PLATFORMS: Final = ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34")
-"""Wheels that run on Amazon Linux 2023, which the runtime stands on and which has glibc 2.34 (PEP 600)."""
+"""Wheels that run on Amazon Linux 2023, the runtime's system, which has glibc 2.34 (PEP 600)."""
+
+KEPT: Final = "botocore/data/dynamodb/*"
+"""The one service that the functions call."""
+
+NOT_COPIED: Final = {
+    "botocore/data/*/*": "data of four hundred services",
+    "boto3/data/*": "resources; the functions use the client",
+    "aws_lambda_powertools/event_handler/openapi/swagger_ui/*.min.*": "Swagger UI, which only `make run` serves",
+    "pydantic/v1/*": "pydantic's first API",
+    "dateutil/zoneinfo/*.tar.gz": "time zones; all times here are UTC",
+    "*.dist-info/RECORD": "lists of files, for pip",
+    "bin/*": "commands",
+}
+"""Files of the packages that no function reads, each with the reason. Every other file is copied unchanged."""
 
 
 def main() -> None:
@@ -46,43 +59,47 @@ def main() -> None:
         os.execv(python, [python, "-m", "layers.build", *sys.argv[1:]])  # noqa: S606
     folder = Path(artifacts)
     if logical_id == DEPENDENCIES:
-        install_for_both(folder / "python")
-        trim(folder / "python")
+        copy_packages(folder / "python")
     else:
         copy_sources(Path(), folder / "python" / "sessions" if logical_id == SESSIONS else folder)
     compile_all(folder, LAYER_HOME if logical_id.endswith("Layer") else FUNCTION_HOME)
 
 
 def runtime_python() -> str | None:
-    """An interpreter of the runtime's version: this one, $PYTHON, one on the path or one of pyenv's."""
+    """Return an interpreter of the runtime's version: this one, $PYTHON, one on the path or one of pyenv's."""
     if sys.version_info[:2] == RUNTIME:
         return sys.executable
     version = ".".join(map(str, RUNTIME))
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     names = [os.environ.get("PYTHON"), f"python{version}", *map(str, pyenv.glob(f"{version}.*/bin/python{version}"))]
     for python in filter(None, map(shutil.which, filter(None, names))):
-        asked = subprocess.run([python, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
-        if asked.stdout.startswith(f"Python {version}."):
+        answer = subprocess.run([python, "--version"], capture_output=True, text=True, check=False)  # noqa: S603
+        if answer.stdout.startswith(f"Python {version}."):
             return python
     return None
 
 
-def install_for_both(folder: Path) -> None:
-    """The locked packages, with the extensions of both processors side by side: Python loads the one that fits."""
-    first, second = PROCESSORS
-    install(folder, first)
-    with TemporaryDirectory() as other:
-        install(Path(other), second)
-        extensions = {path.relative_to(other) for path in Path(other).rglob("*.so")}
-        expected = {Path(str(path.relative_to(folder)).replace(first, second)) for path in folder.rglob("*.so")}
-        if extensions != expected:
-            sys.exit(f"The extensions for {second} are not those for {first}: {extensions ^ expected}.")
-        for extension in extensions:
-            shutil.copyfile(Path(other) / extension, folder / extension)
+def copy_packages(folder: Path) -> None:
+    """Copy the locked packages with the extensions of both processors side by side; Python loads the one that fits."""
+    extensions = []
+    for processor in PROCESSORS:
+        with TemporaryDirectory() as home:
+            install(Path(home), processor)
+            files = {str(path.relative_to(home)) for path in Path(home).rglob("*") if path.is_file()}
+            extensions.append({name.replace(processor, "") for name in files if name.endswith(".so")})
+            for pattern in NOT_COPIED:
+                left_out = {name for name in files if fnmatch(name, pattern) and not fnmatch(name, KEPT)}
+                if not left_out:
+                    sys.exit(f"layers/build.py: no file matches {pattern!r} any more.")
+                files -= left_out
+            for name in files:
+                copy(Path(home) / name, folder / name)
+    if extensions[0] != extensions[1]:
+        sys.exit(f"The two processors need different extensions: {extensions[0] ^ extensions[1]}.")
 
 
 def install(folder: Path, processor: str) -> None:
-    """The locked wheels for a processor, whatever machine this is."""
+    """Install the locked wheels for a processor, whatever machine this is."""
     version = ".".join(map(str, RUNTIME))
     pip = [sys.executable, "-I", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     pip += ["--target", str(folder)]
@@ -93,15 +110,18 @@ def install(folder: Path, processor: str) -> None:
 
 
 def copy_sources(source: Path, folder: Path) -> None:
-    """Python files, each where it was."""
+    """Copy the Python files of a folder."""
     for path in source.rglob("*.py"):
-        target = folder / path.relative_to(source)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+        copy(path, folder / path.relative_to(source))
+
+
+def copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
 
 
 def compile_all(folder: Path, home: str) -> None:
-    """Bytecode that is never checked against its source, which nobody can change in Lambda."""
+    """Compile every module to bytecode that Python never checks against the source, which cannot change in Lambda."""
     compiled = compileall.compile_dir(
         folder,
         quiet=1,
