@@ -11,9 +11,7 @@ import pytest
 from botocore.loaders import create_loader
 from hypothesis import HealthCheck, Phase, settings
 from moto import mock_aws
-from moto.core.models import botocore_stubber
 
-from sessions import client as dynamodb
 from tests.running import Running, local_api
 from tests.service import Service
 
@@ -56,12 +54,6 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
-@pytest.fixture(autouse=True)
-def network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the functions would send a request to DynamoDB, moto is asked first; without it botocore sends."""
-    monkeypatch.setattr(dynamodb, "RequestSender", lambda **_: botocore_stubber)
-
-
 @pytest.fixture
 def service(environment: None) -> Iterator[Service]:
     """Empty tables and cold functions."""
@@ -79,21 +71,6 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
-@pytest.fixture
-def time_limits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds after which requests and batches are given up, noted as they begin."""
-    limits: list[float] = []
-    wait = dynamodb.wait
-
-    def noted(pending: Any, seconds: float | None = None) -> Any:
-        if seconds is not None:
-            limits.append(seconds)
-        return wait(pending, seconds)
-
-    monkeypatch.setattr(dynamodb, "wait", noted)
-    return limits
-
-
 @pytest.fixture(scope="session")
 def running() -> Iterator[Running]:
     """One local API with the sample data, for all tests that only read, or write organizations of their own."""
@@ -103,8 +80,7 @@ def running() -> Iterator[Running]:
 
 @pytest.fixture
 def lines(capsys: pytest.CaptureFixture[str]) -> Lines:
-    """What the functions have written since the last look, without cold starts, which the first test has."""
-
+    """Return what the functions have logged since the last call, without cold starts, which the first test has."""
     def written() -> list[dict[str, Any]]:
         found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         return [line for line in found if "ColdStart" not in line]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import json
+import logging
 import re
+import sys
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cache
@@ -17,8 +19,8 @@ from urllib.parse import parse_qsl
 import boto3
 import pytest
 
-from sessions import client as dynamodb
-from sessions.paging.finder import Limits, Pages
+from sessions import client
+from sessions.paging import finder, index
 from sessions_cli.items import item_of
 from sessions_local.sam_template import Template
 
@@ -174,14 +176,19 @@ class Service:
             )
 
 
-def small_limits(monkeypatch: pytest.MonkeyPatch, client: Any = None, **limits: Any) -> None:
-    """Lets `list_sessions` change its ways at small numbers, so that small lists do what large ones do.
+def small_limits(monkeypatch: pytest.MonkeyPatch, dynamodb: Any = None, **limits: float) -> None:
+    """Lower thresholds of `list_sessions`, so that short lists take every path of long ones.
 
     Args:
-        client: of DynamoDB, instead of its own.
+        monkeypatch: undoes it.
+        dynamodb: a client to read with instead of the function's own.
+        limits: values of the constants `scan_max`, `transfer_max`, `responses_max`, `count_responses_max`, `deadline`.
     """
-    pages = Pages(client or dynamodb.client(), "sessions", "counts", Limits(**limits))
-    monkeypatch.setattr(container("list_sessions"), "pages", pages)
+    modules = {"scan_max": finder, "deadline": client}
+    for name, value in limits.items():
+        monkeypatch.setattr(modules.get(name, index), name.upper(), value)
+    if dynamodb is not None:
+        monkeypatch.setattr(container("list_sessions").finder, "_client", dynamodb)
 
 
 @cache
@@ -190,7 +197,20 @@ def container(name: str) -> ModuleType:
     with pytest.MonkeyPatch.context() as monkeypatch:
         for variable, value in TEMPLATE.function(name).environment.items():
             monkeypatch.setenv(variable, value)
-        return load(name)
+        module = load(name)
+    for handler in logging.getLogger(name).handlers:
+        handler.setStream(CurrentOutput())  # type: ignore[attr-defined]
+    return module
+
+
+class CurrentOutput:
+    """Standard output as it is for each test, rather than as it was when the function was loaded."""
+
+    def write(self, text: str) -> None:
+        sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
 
 
 def load(name: str) -> ModuleType:

@@ -1,9 +1,6 @@
 """The gateway's authorizer: a request's headers in, a policy and the caller's organization out."""
 
-from sessions import cold_start  # must be first: it keeps out modules that nobody uses
-
-# isort: split
-
+import os
 from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes.api_gateway_authorizer_event import (
@@ -11,38 +8,36 @@ from aws_lambda_powertools.utilities.data_classes.api_gateway_authorizer_event i
     APIGatewayAuthorizerResponse,
 )
 
-from sessions import client as dynamodb
-from sessions import settings
-from sessions.api_keys import ApiKey, ApiKeys, Denial
-from sessions.events import header_values
+from sessions.api_keys import INVALID, ApiKey, ApiKeys, Denial
+from sessions.caller import header_values
+from sessions.client import create_client
 from sessions.observability import Observability
 
-environment = settings.read(settings.AuthorizeSettings)
-api_keys = ApiKeys(dynamodb.client(), environment.api_keys_table)
+api_keys = ApiKeys(create_client(), os.environ["API_KEYS_TABLE"])
 observability = Observability()
-cold_start.finish()
 
 
 @observability.instrument
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
-    """An Allow policy for a live key, a Deny policy for anything else; only faults of ours raise.
+    """Return an Allow policy for a live key and a Deny policy for anything else.
 
     Raises:
-        Unavailable: DynamoDB did not respond; the gateway turns it into a 503.
+        Unavailable: DynamoDB did not respond; the gateway answers with status 503.
     """
     request = APIGatewayAuthorizerRequestEvent(event)
-    caller = api_keys.identify(header_values(request, "Authorization"))
+    caller = api_keys.identify(header_values(event, "Authorization"))
     if isinstance(caller, Denial):
-        observability.write("info", "denied", {"reason": caller.reason}, {f"Denied.{caller.reason}": 1})
+        is_invalid = caller.reason == INVALID
+        metrics = {f"Denied.{caller.reason}": 1} | ({"InvalidKeys": 1} if is_invalid else {})
+        observability.write("warning" if is_invalid else "info", "denied", {"reason": caller.reason}, metrics)
         return policy(request, "unknown", {}, is_allowed=False)
-    observability.write(
-        "info", "allowed", {"organization_id": caller.organization_id, "key_name": caller.name}, {"Allowed": 1}
-    )
+    fields = {"organization_id": caller.organization_id, "key_name": caller.name}
+    observability.write("info", "allowed", fields, {"Allowed": 1})
     return policy(request, caller.organization_id, context_of(caller), is_allowed=True)
 
 
 def context_of(caller: ApiKey) -> dict[str, str]:
-    """What `list_sessions` is told of the caller; the gateway takes only strings, numbers and booleans."""
+    """Return the context for `list_sessions`; the gateway accepts only strings, numbers and booleans in it."""
     context = {"organization_id": caller.organization_id, "key_name": caller.name}
     return context if caller.expires_at is None else context | {"expires_at": str(caller.expires_at)}
 
@@ -50,7 +45,7 @@ def context_of(caller: ApiKey) -> dict[str, str]:
 def policy(
     request: APIGatewayAuthorizerRequestEvent, principal: str, context: dict[str, str], *, is_allowed: bool
 ) -> dict[str, Any]:
-    """The policy, which the gateway caches by key, whatever route it was made for: it covers the whole stage."""
+    """Return a policy for the whole stage: the gateway caches it by key and applies it to every route."""
     arn = request.parsed_arn
     response = APIGatewayAuthorizerResponse(
         principal, arn.region, arn.aws_account_id, arn.api_id, arn.stage, context, partition=arn.partition

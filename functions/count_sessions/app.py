@@ -1,47 +1,40 @@
-"""Keeps the counts from the stream of the sessions table: records in, the first one to deliver again out.
+"""Keeps the counts from the table's stream: records in, the first record to retry out.
 
-Powertools' batch processor hands over one record at a time; here sessions are counted together, many to a transaction.
+Powertools' batch processor handles one record at a time; here a transaction counts many sessions.
 """
 
-from sessions import cold_start  # must be first: it keeps out modules that nobody uses
-
-# isort: split
-
+import os
 from typing import Any
 
-from aws_lambda_powertools.utilities.data_classes import DynamoDBStreamEvent
-
-from sessions import client as dynamodb
-from sessions import settings
+from sessions.client import create_client
 from sessions.counting.transitions import after_changes, stream_changes
-from sessions.counting.writer import TIME_LIMIT, CountWriter
+from sessions.counting.writer import CountWriter
 from sessions.observability import Observability
 
-environment = settings.read(settings.CountSettings)
-counts = CountWriter(dynamodb.client(), environment.counts_table, time_limit=dynamodb.TimeLimit(TIME_LIMIT))
+counts = CountWriter(create_client(), os.environ["COUNTS_TABLE"])
 observability = Observability()
-cold_start.finish()
 
 
 @observability.instrument
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
-    """Names the first record that could not be counted, or none.
+    """Return the first record that could not be counted, if any.
 
-    Lambda delivers everything from that record on again, which changes nothing for the sessions that were counted, and
-    after the retries of `template.yaml` sends a pointer to it to the failure queue.
+    Lambda retries everything from that record on, which changes nothing for sessions already counted. After the
+    retries that `template.yaml` sets, it sends a pointer to the record to the failure queue.
     """
-    changes = stream_changes(DynamoDBStreamEvent(event).records)
-    outcome = counts.apply({session_id: after_changes(each) for session_id, each in changes.by_session.items()})
+    changes = stream_changes(event["Records"])
+    outcome = counts.apply(changes.by_session, after_changes)
     failed = outcome.failed | dict.fromkeys(changes.without_image.values(), "the record has no image")
-    first = changes.first_to_repeat(outcome.failed)
+    first = changes.first_to_retry(outcome.failed)
+    is_incomplete = bool(failed or changes.invalid)
     observability.write(
-        "error" if failed or changes.invalid else "warning" if changes.uncounted else "info",
-        "not all counted" if failed or changes.invalid else "counted",
+        "error" if is_incomplete else "warning" if changes.unlisted else "info",
+        "not all counted" if is_incomplete else "counted with unlisted items" if changes.unlisted else "counted",
         {
             "records": len(event["Records"]),
             "failed_sessions": failed,
             "invalid_records": changes.invalid,
-            "uncounted": changes.uncounted,
+            "uncounted": changes.unlisted,
         },
         {
             "SessionsCounted": len(changes.by_session) - len(outcome.failed),
@@ -49,6 +42,7 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
             "Retries": outcome.retries,
             "FailedRecords": sum(len(changes.by_session[each]) for each in outcome.failed) + len(changes.without_image),
             "InvalidRecords": len(changes.invalid),
+            "UncountedItems": len(changes.unlisted),
         },
     )
     return {"batchItemFailures": [] if first is None else [{"itemIdentifier": first}]}

@@ -1,76 +1,69 @@
 """`GET /v1/sessions`: an API Gateway event in, a page of sessions out."""
 
-from sessions import cold_start  # must be first: it keeps out modules that nobody uses
-
-# isort: split
-
+import os
+import time
 from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.middlewares import NextMiddleware
 
-from sessions import client as dynamodb
-from sessions import responses, settings
-from sessions.api_keys import caller_organization
+from sessions import responses
+from sessions.caller import caller_organization, header_values
+from sessions.client import create_client
 from sessions.contract import page_request
 from sessions.errors import ApiError, InternalError, MethodNotAllowed, NotFound
-from sessions.events import header_values
-from sessions.observability import Observability, RequestLog
-from sessions.paging.finder import Pages
+from sessions.observability import Observability
+from sessions.paging.finder import SessionFinder
 
-environment = settings.read(settings.ListSettings)
-pages = Pages(dynamodb.client(), environment.sessions_table, environment.counts_table)
+finder = SessionFinder(create_client(), os.environ["SESSIONS_TABLE"], os.environ["COUNTS_TABLE"])
 observability = Observability()
-cors = responses.cors_config(environment.cors_origins)
+cors = responses.cors_config(os.environ["CORS_ORIGINS"])
 app = APIGatewayRestResolver(cors=cors)
 
 
 @app.get(responses.PATH)
 def list_sessions() -> Response[str]:
-    """200 with the page that the caller asks for; every refusal is an exception."""
+    """Return the page that the caller asks for; every refusal is an exception."""
     event = app.current_event
     authorizer = event.request_context.authorizer.get_context()
     organization_id = caller_organization(authorizer, header_values(event, "X-Org-Id"))
     request = page_request(event.resolved_query_string_parameters)
-    result = pages.page(organization_id, request)
-    response = responses.page_response(result.page, request)
-    app.context["log"].listed(organization_id, request, result)
+    listing = finder.find(organization_id, request)
+    response: Response[str] = responses.page_response(listing.page, request)
+    observability.log_page(organization_id, request, listing, app.context["began"])
     return response
 
 
 @app.not_found
 def method_not_allowed(_: Exception) -> Response[str]:
-    """405: Powertools found no route, and `known_path` has checked the path, so it is the method."""
+    """Return status 405: the path exists, so it is the method that has no route."""
     return refuse(MethodNotAllowed())
 
 
 def refuse(error: Exception) -> Response[str]:
-    """The response to a request that ended in an exception; of our own faults it says nothing."""
-    app.context["log"].refused(error)
+    """Return the response to a request that ended in an exception."""
+    observability.log_error(error, app.context["began"])
     return responses.error_response(error if isinstance(error, ApiError) else InternalError())
 
 
 app.exception_handler(Exception)(refuse)
 
 
-def known_path(router: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[str]:
-    """404 for another path, before the method is looked at: for a preflight (OPTIONS) there, too."""
+def require_known_path(router: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[str]:
+    """Refuse another path with status 404 before the method matters, a preflight (OPTIONS) included."""
     if router.current_event.path != responses.PATH:
         raise NotFound
     response: Response[str] = next_middleware(router)
     return response
 
 
-app.use([known_path])
+app.use([require_known_path])
 
 
 @observability.instrument
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """The response to a REST proxy event, whatever happens."""
-    app.append_context(log=RequestLog(observability))
-    # The route that the gateway matched: with a custom domain, `path` may begin with a base path.
+    """Return the response to a REST proxy event."""
+    app.append_context(began=time.perf_counter())
+    # With a custom domain, `path` may start with a base path; `resource` is the route that the gateway matched.
     response = app.resolve({**event, "path": event["resource"]}, context)
-    return responses.with_common_headers(response, event, varies=cors is not None)
-
-
-cold_start.finish()
+    return responses.with_common_headers(response, event["requestContext"]["requestId"], varies=cors is not None)

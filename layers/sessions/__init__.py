@@ -1,1 +1,1 @@
-"""What the functions and the operator's tools share: the contract, the tables, pages and counts."""
+"""The package that the functions and the operator's tools share."""

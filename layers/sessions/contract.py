@@ -1,7 +1,7 @@
-"""What clients send and get: the fields and parameters of the published contract, independent of AWS.
+"""The published contract, independent of AWS: the fields of a Session, the page, and the query parameters.
 
-Source: 'GET /v1/sessions' of the platform's API. `docs/openapi.json`, `sessions load`, the functions and the tests all
-take them from here. The objects are typed dicts, which pydantic checks in two thirds of the time that models take.
+Source: 'GET /v1/sessions' of the platform's API. `docs/openapi.json`, `sessions load`, the functions and the tests use
+these definitions. Objects are typed dicts, which pydantic validates in two thirds of the time that models take.
 """
 
 import re
@@ -33,7 +33,7 @@ ID_PATTERNS: Final = {
     "agent_id": r"^agent_[0-9a-f]{1,64}$",
     "model_id": r"^model_[0-9a-f]{1,64}$",
 }
-"""How ids are formed. Whoever writes keeps to it; one in another form is served as it is, since clients can read it."""
+"""Forms of ids, which `sessions load` enforces. An id in another form is served unchanged: clients can read it."""
 
 AGENT_ID_FILTER: Final = r"^agent_[0-9a-f]{31,32}$"
 """The published format has 32 digits, the published example 31: both are real."""
@@ -49,12 +49,12 @@ _STORED = re.compile(r"\d{4}-\d{2}-\d{2}T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{6
 
 
 def utc_timestamp(text: str) -> str:
-    """An RFC 3339 date-time in the one stored form: UTC, microseconds, `2026-11-23T16:41:46.463925Z`.
+    """Return an RFC 3339 date-time in the stored form: UTC with microseconds, `2026-11-23T16:41:46.463925Z`.
 
-    Digits beyond microseconds are cut off; a leap second is the second after it, as in POSIX time.
+    Digits beyond microseconds are cut off; a leap second becomes the next second, as in POSIX time.
 
     Raises:
-        ValueError: not an RFC 3339 date-time, or not a date of the calendar.
+        ValueError: not an RFC 3339 date-time, or not a calendar date.
     """
     if _STORED.fullmatch(text) is not None:
         datetime.fromisoformat(text)
@@ -90,12 +90,12 @@ Timestamp = Annotated[str, AfterValidator(utc_timestamp), Field(json_schema_extr
 Int32 = Annotated[int, Field(ge=0, le=INT32_MAX, json_schema_extra={"format": "int32"})]
 
 _STRICT: Final = ConfigDict(strict=True)
-"""A string in the place of a number makes an item invalid, and is not read as a number."""
+"""A string in the place of a number is invalid; pydantic must not convert it."""
 
 
 @with_config(_STRICT)
 class Capability(TypedDict):
-    """A capability that a session adds to those of its agent."""
+    """A capability that a session has in addition to its agent's."""
 
     ref: Annotated[str, Field(description="Reference to the capability.")]
     config: NotRequired[Annotated[Any, Field(description="Configuration of the capability; present only when stored.")]]
@@ -103,7 +103,7 @@ class Capability(TypedDict):
 
 @with_config(_STRICT)
 class Usage(TypedDict):
-    """Tokens that a session has used so far."""
+    """The tokens used by a session so far."""
 
     input_tokens: Annotated[Int32, Field(description="Input tokens.")]
     output_tokens: Annotated[Int32, Field(description="Output tokens.")]
@@ -117,7 +117,7 @@ class Usage(TypedDict):
 
 @with_config(_STRICT)
 class Session(TypedDict):
-    """One conversation with one agent; every field is in every response, in this order."""
+    """A conversation with an agent; every response has all of these fields, in this order."""
 
     id: Annotated[str, Field(examples=["session_01933b5a00007000800000000000001"])]
     organization_id: Annotated[str, Field(examples=["org_00000000000000000000000000000001"])]
@@ -146,7 +146,7 @@ class Session(TypedDict):
             Field(description="Capabilities besides those of the agent."),
         ]
     ]
-    # A released client loses the whole page on a cache count of null.
+    # A released client fails on the whole page when a cache count is null.
     usage: NotRequired[
         Annotated[
             Annotated[Usage, AfterValidator(_without_none)] | None,
@@ -156,16 +156,16 @@ class Session(TypedDict):
 
 
 class Page(TypedDict):
-    """Some entries of the list, newest first, and how many there are in all."""
+    """A part of the list, newest first, and the number of sessions in all of it."""
 
     data: list[Session]
-    total: Annotated[Int32, Field(description="How many entries match, across all pages.")]
-    offset: Annotated[Int32, Field(description="How many entries were skipped.")]
-    limit: Annotated[Int32, Field(description="How many entries were returned at most.")]
+    total: Annotated[Int32, Field(description="Number of sessions that match, across all pages.")]
+    offset: Annotated[Int32, Field(description="Number of sessions skipped.")]
+    limit: Annotated[Int32, Field(description="Largest number of sessions returned.")]
 
 
 REQUIRED: Final = tuple(name for name in Session.__annotations__ if name in Session.__required_keys__)
-"""The fields of a Session that always have a value."""
+"""Fields of a Session that always have a value."""
 
 _OPTIONAL: Final[dict[str, Any]] = dict.fromkeys(name for name in Session.__annotations__ if name not in REQUIRED)
 
@@ -173,11 +173,14 @@ _session = TypeAdapter(Session)
 
 
 def read_session(values: Mapping[str, Any], extra: Literal["ignore", "forbid"] = "ignore") -> Session:
-    """A Session as the contract has it: every field, and times in UTC.
+    """Return a validated Session with all of its fields, and times in UTC.
+
+    Args:
+        values: fields by name.
+        extra: whether fields that the contract does not have are ignored or forbidden.
 
     Raises:
-        pydantic.ValidationError: a field is missing or not valid, or the contract does not have it while extra ones
-            are forbidden.
+        pydantic.ValidationError: a field is missing, not valid or forbidden.
     """
     return _session.validate_python({**_OPTIONAL, **values}, extra=extra)
 
@@ -191,18 +194,18 @@ def _digits(text: object) -> int:
     return int(text)
 
 
-_DIGITS = re.compile(r"[0-9]{1,10}")  # as many as int32 has; more is refused before it is read as a number
+_DIGITS = re.compile(r"[0-9]{1,10}")  # as many as int32 has; longer text is not converted
 
 PARAMETERS: Final = {
     "agent_id": "an agent's id: agent_ and 31 or 32 lower-case hexadecimal digits",
     "offset": f"a whole number from 0 to {INT32_MAX}",
     "limit": f"a whole number from 1 to {LIMIT_MAX}",
 }
-"""Every query parameter there is, and what it accepts, in the words of the error message."""
+"""The query parameters and the values that they accept, in the words of the error message."""
 
 
 class PageRequest(BaseModel):
-    """The query parameters of a request, checked."""
+    """The validated query parameters of a request."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -212,23 +215,21 @@ class PageRequest(BaseModel):
     offset: Annotated[
         int,
         BeforeValidator(_digits),
-        Field(ge=0, le=INT32_MAX, description="Entries to skip, counted from the newest."),
+        Field(ge=0, le=INT32_MAX, description="Sessions to skip, counted from the newest."),
     ] = 0
     limit: Annotated[
-        int, BeforeValidator(_digits), Field(ge=1, le=LIMIT_MAX, description="Entries to return at most.")
+        int, BeforeValidator(_digits), Field(ge=1, le=LIMIT_MAX, description="Largest number of sessions to return.")
     ] = LIMIT_DEFAULT
 
 
 def page_request(query: Mapping[str, Sequence[str]]) -> PageRequest:
-    """The page that a query string asks for.
-
-    An empty value and the literal `null` mean that the parameter was not given.
+    """Return the parameters of a query string. An empty value and the literal `null` mean 'not given'.
 
     Args:
-        query: every value of every parameter, decoded.
+        query: all values of each parameter, decoded.
 
     Raises:
-        InvalidParameter: unknown, repeated, malformed or out of range.
+        InvalidParameter: a parameter is unknown, repeated, malformed or out of range.
     """
     for name, values in query.items():
         if name not in PARAMETERS:

@@ -1,16 +1,14 @@
-"""The exceptions that callers meet, as data: status, code, message and who is to blame.
+"""The exceptions that callers meet, as data: status, code, message and headers.
 
-    SessionsError
-    ├── ApiError                 becomes the response to the caller
-    │   ├── InvalidParameter     400  the caller: a query parameter breaks the contract
-    │   ├── Unauthorized         401  the caller: no live API key
-    │   ├── Forbidden            403  the caller: another organization than the key's
-    │   ├── NotFound             404  the caller: another path
-    │   ├── MethodNotAllowed     405  the caller: another method on this path
-    │   ├── PageTooLarge         500  us: the page does not fit into Lambda's response
-    │   ├── InternalError        500  us: what any other exception becomes
-    │   └── Unavailable          503  us: DynamoDB throttled, timed out or was unreachable
-    └── SettingMissing           us: the template left out an environment variable
+    ApiError
+    ├── InvalidParameter     400  caller error: a query parameter breaks the contract
+    ├── Unauthorized         401  caller error: no live API key
+    ├── Forbidden            403  caller error: another organization than the key's
+    ├── NotFound             404  caller error: another path
+    ├── MethodNotAllowed     405  caller error: another method on this path
+    ├── PageTooLarge         500  server fault: the page exceeds Lambda's response
+    ├── InternalError        500  server fault: stands for any other exception
+    └── Unavailable          503  server fault: DynamoDB throttled, timed out or was unreachable
 
 Source: the table of errors in the README. The gateway's own responses in `template.yaml` repeat these codes and
 messages; a test compares them.
@@ -20,15 +18,11 @@ from collections.abc import Mapping
 from typing import ClassVar, Final
 
 RETRY_AFTER: Final = "1"
-"""Seconds that a client should wait before another try; throttled DynamoDB partitions recover within one."""
+"""Seconds that a client should wait before a retry; a throttled DynamoDB partition recovers within one."""
 
 
-class SessionsError(Exception):
-    """Any error that this package raises on purpose."""
-
-
-class ApiError(SessionsError):
-    """An error that the caller sees as `{"error": {"code": ..., "message": ...}}`."""
+class ApiError(Exception):
+    """An error that the caller receives as `{"error": {"code": ..., "message": ...}}`."""
 
     status: ClassVar[int]
     code: ClassVar[str]
@@ -36,7 +30,7 @@ class ApiError(SessionsError):
     """A plain sentence for the caller; an instance may carry a more specific one."""
     headers: ClassVar[Mapping[str, str]] = {}
     is_fault: ClassVar[bool] = False
-    """Whether the service is to blame: it is then logged as an error with its stack."""
+    """Whether it is a server fault, which is logged as an error with its stack."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(self.message if message is None else message)
@@ -84,7 +78,7 @@ class MethodNotAllowed(ApiError):
 
 
 class PageTooLarge(ApiError):
-    """The page would exceed the response that Lambda can return."""
+    """The page exceeds the largest response that Lambda can return."""
 
     status = 500
     code = "page_too_large"
@@ -93,7 +87,7 @@ class PageTooLarge(ApiError):
 
 
 class InternalError(ApiError):
-    """What the caller is told of a fault that we did not expect: nothing of our internals."""
+    """An unexpected fault, without any of our internals."""
 
     status = 500
     code = "internal_error"
@@ -102,14 +96,10 @@ class InternalError(ApiError):
 
 
 class Unavailable(ApiError):
-    """DynamoDB throttled, timed out or was unreachable within the deadline; another try may succeed."""
+    """DynamoDB throttled, timed out or was unreachable within the deadline; a retry may succeed."""
 
     status = 503
     code = "unavailable"
     message = "The service is busy or cannot be reached; try again shortly."
     headers: ClassVar[Mapping[str, str]] = {"Retry-After": RETRY_AFTER}
     is_fault = True
-
-
-class SettingMissing(SessionsError):
-    """An environment variable that the function needs is not set; the message names it."""

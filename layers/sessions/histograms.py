@@ -1,20 +1,18 @@
-"""Names of count rows and their bins, and arithmetic on them: pure functions, shared by reading and counting.
+"""Count rows and their bins: names, and arithmetic on them, as pure functions that reading and counting share.
 
-A count row is a histogram: one item that holds a number for each part of its span of time.
+A count row is a histogram: one item with a number for each part of a span of time.
 
-    level         bucket               spans         its bins                 most bins
-    month         M2026-11             a month       days, 23                        31
-    day           D2026-11-23          a day         ten minutes, 164 (16:40)       144
-    ten minutes   T2026-11-23T16:4     ten minutes   five seconds, 1:45             120
+    level         bucket               spans         its bins              most bins
+    month         M2026-11             a month       days, 23                     31
+    ten minutes   T2026-11-23T16:4     ten minutes   five seconds, 1:45          120
 
-The sort key of the indexes begins with the time of creation at a fixed width, so text order is time order, and both
-rows and bins are ranges of the sort key: a bin reaches from its own beginning to that of the next one, the first bin of
-a row begins where the row begins, and the last ends where the row ends. So every sort key, even one that is not a time,
-falls into exactly one bin at each level, and the number of bins of a row is bounded.
+Rows and bins are ranges of the indexes' sort key, which begins with the creation time at a fixed width, so text order
+is time order. A bin reaches from its own start to the start of the next bin; the first bin of a row starts where the
+row starts, and the last bin ends where the row ends. Every sort key, even one that is not a time, therefore falls into
+exactly one bin of each level.
 
-An item with that many bins stays under 1 kB, which is one write unit, so that an update costs what an update of a plain
-counter costs: 120 bins of 7 bytes, their names of 4 bytes included, and a key of up to 102 bytes. Only a day with more
-than 10,000 sessions in each of over 60 of its ten minutes is larger, and then takes a second unit.
+A row stays below 1 kB, which is one write unit: 120 bins of 4 bytes of name and 3 of number, and a key of at most 102
+bytes. Updating a histogram costs as much as updating a plain counter.
 """
 
 from __future__ import annotations
@@ -28,68 +26,70 @@ from sessions.schema import IndexKeys
 
 
 class Level(NamedTuple):
-    """One of the three levels of count rows."""
+    """One of the two levels of count rows."""
 
     letter: str
     """First character of its buckets."""
     bins: tuple[str, ...]
     """Names of its bins, oldest first."""
-    beginnings: tuple[str, ...]
-    """What follows the row's own text in the sort key where each bin begins."""
-
-    names: frozenset[str]
-    """The same names, to tell bins from the other attributes of a row."""
+    starts: tuple[str, ...]
+    """Text that follows the row's own text in the sort key at the start of each bin."""
 
     def bucket(self, text: str) -> str:
-        """The name of the row whose span begins with this text."""
+        """Return the bucket of the row whose span starts with this text."""
         return self.letter + text
 
 
 _DAYS: Final = tuple(f"{day:02}" for day in range(1, 32))
-_TEN_MINUTES: Final = tuple((f"{hour:02}", ten) for hour in range(24) for ten in "012345")
 _FIVE_SECONDS: Final = tuple(f"{minute}:{second:02}" for minute in range(10) for second in range(0, 60, 5))
 
+MONTH: Final = Level("M", _DAYS, tuple(f"-{day}" for day in _DAYS))
+TEN_MINUTES: Final = Level("T", _FIVE_SECONDS, _FIVE_SECONDS)
+LEVELS: Final = (MONTH, TEN_MINUTES)
 
-def _level(letter: str, bins: tuple[str, ...], beginnings: tuple[str, ...]) -> Level:
-    return Level(letter, bins, beginnings, frozenset(bins))
-
-
-MONTH: Final = _level("M", _DAYS, tuple(f"-{day}" for day in _DAYS))
-DAY: Final = _level(
-    "D",
-    tuple(hour + ten for hour, ten in _TEN_MINUTES),
-    tuple(f"T{hour}:{ten}" for hour, ten in _TEN_MINUTES),
-)
-TEN_MINUTES: Final = _level("T", _FIVE_SECONDS, _FIVE_SECONDS)
+ROW_STARTS: Final = tuple(f"T{hour:02}:{ten}" for hour in range(24) for ten in range(6))
+"""Text that follows a day in the sort key at the start of each of its 144 rows of ten minutes."""
 
 MONTHS: Final = range(10_000 * 12)
-"""Every month that four digits of a year can name."""
+"""Numbers of all months that a year of four digits allows, from January of the year 0."""
 
 Row = tuple[str, str]
 """Scope and bucket: the key of a count row."""
 
 Bins = Mapping[str, int]
-"""The numbers of a row by bin; a bin that is not there is 0."""
+"""The numbers of a row by bin; a missing bin is 0."""
 
 
 def month_text(month: int) -> str:
-    """How sort keys of a month begin, `2026-11`; months are numbered from January of the year 0."""
+    """Return the start of the sort keys of a month, such as `2026-11`."""
     return f"{month // 12:04}-{month % 12 + 1:02}"
 
 
+def month_number(bucket: str) -> int | None:
+    """Return the number of the month that a bucket names, or None for any other bucket."""
+    month = _month(bucket.removeprefix(MONTH.letter))
+    return month if bucket == MONTH.bucket(month_text(month)) else None
+
+
 def places(created_at_id: str) -> list[tuple[str, str]]:
-    """The bucket and bin that count a sort key, month first."""
-    text = month_text(_month(created_at_id))
-    found = []
-    for level in (MONTH, DAY, TEN_MINUTES):
-        number = _bin_number(level, text, created_at_id)
-        found.append((level.bucket(text), level.bins[number]))
-        text += level.beginnings[number]
-    return found
+    """Return the bucket and the bin that count a sort key, month first."""
+    month = month_text(_month(created_at_id))
+    number = _part(month, MONTH.starts, created_at_id)
+    day = month + MONTH.starts[number]
+    row = day + ROW_STARTS[_part(day, ROW_STARTS, created_at_id)]
+    return [
+        (MONTH.bucket(month), MONTH.bins[number]),
+        (TEN_MINUTES.bucket(row), TEN_MINUTES.bins[_part(row, TEN_MINUTES.starts, created_at_id)]),
+    ]
+
+
+def day_buckets(day: str) -> tuple[str, str]:
+    """Return the first and the last bucket of the rows of ten minutes of a day, such as `2026-11-23`."""
+    return TEN_MINUTES.bucket(day + ROW_STARTS[0]), TEN_MINUTES.bucket(day + ROW_STARTS[-1])
 
 
 def add(changes: Counter[tuple[Row, str]], keys: IndexKeys | None, sign: int) -> None:
-    """Adds what a session under these keys contributes to each bin, times `sign`."""
+    """Add a session's contribution to each bin, times `sign`, to `changes`."""
     if keys is None:
         return
     for bucket, name in places(keys.created_at_id):
@@ -97,82 +97,85 @@ def add(changes: Counter[tuple[Row, str]], keys: IndexKeys | None, sign: int) ->
             changes[(scope, bucket), name] += sign
 
 
-class BinRange(NamedTuple):
-    """A range of sort keys that one bin counts, and the ranks of its entries; rank 0 is the newest entry."""
+def total(bins: Bins) -> int:
+    """Return how many sessions a row counts; a negative bin, which only a fault produces, counts as 0."""
+    return sum(count for count in bins.values() if count > 0)
+
+
+class Span(NamedTuple):
+    """A range of sort keys and the ranks of its sessions; rank 0 is the newest session."""
 
     text: str
-    """Where the bin begins; the row of the next level is named by it."""
+    """Start of the range; names the rows of the next level."""
     lower: str | None
-    """The least sort key of the range; None: there is no lower one."""
+    """Least sort key of the range; None: unbounded."""
     upper: str | None
-    """The least sort key above the range; None: there is no higher one."""
+    """Least sort key above the range; None: unbounded."""
     start: int
-    """Rank of its newest entry."""
+    """Rank of its newest session."""
     end: int
-    """Rank of the first entry that is older than all of its entries."""
+    """Rank of the first session that is older than all of its sessions."""
 
 
-def find_day(months: Iterable[tuple[int, Bins]], offset: int) -> BinRange | None:
-    """The day that holds the entry of a rank, by the rows of all months; None when there are not that many entries.
+def find_day(months: Iterable[tuple[int, Bins]], offset: int) -> Span | None:
+    """Return the day that holds the session of rank `offset`, or None if there are fewer sessions.
 
     Args:
         months: number and bins of each month, newest first.
     """
     start = 0
     for month, bins in months:
-        counted = total(bins)
-        if offset < start + counted:
-            bin_range = BinRange(
-                month_text(month),
-                None if month == MONTHS[0] else month_text(month),
-                None if month == MONTHS[-1] else month_text(month + 1),
-                start,
-                start + counted,
-            )
-            return find_bin(bin_range, MONTH, bins, offset)
-        start += counted
+        end = start + total(bins)
+        if offset < end:
+            lower = None if month == MONTHS[0] else month_text(month)
+            upper = None if month == MONTHS[-1] else month_text(month + 1)
+            return _find(Span(month_text(month), lower, upper, start, end), MONTH.starts, _counts(MONTH, bins), offset)
+        start = end
     return None
 
 
-def find_bin(bin_range: BinRange, level: Level, bins: Bins, offset: int) -> BinRange:
-    """The bin of a row that holds the entry of a rank.
+def find_five_seconds(day: Span, rows: Mapping[str, Bins], offset: int) -> Span:
+    """Return the five seconds of a day that hold the session of rank `offset`.
 
-    A row that is read later may hold fewer entries than the level above said, because sessions were deleted in between:
-    the range then ends before the offset, and the entry is among the older ones.
+    Sessions deleted between the two reads may leave fewer sessions in the rows than the month's bin said. The span
+    then ends at or before the offset, and the session is found among the older ones.
 
     Args:
-        bin_range: what the row spans.
-        level: the level of the row.
+        day: a result of `find_day`.
+        rows: bins of the day's rows of ten minutes by bucket.
     """
-    start, upper = bin_range.start, bin_range.upper
-    for number in reversed(range(len(level.bins))):
-        text = bin_range.text + level.beginnings[number]
-        lower = text if number else bin_range.lower
-        end = start + max(0, bins.get(level.bins[number], 0))
+    bins = [rows.get(TEN_MINUTES.bucket(day.text + start), {}) for start in ROW_STARTS]
+    ten_minutes = _find(day, ROW_STARTS, [total(each) for each in bins], offset)
+    if ten_minutes.end <= offset:
+        return ten_minutes
+    found = bins[ROW_STARTS.index(ten_minutes.text.removeprefix(day.text))]
+    return _find(ten_minutes, TEN_MINUTES.starts, _counts(TEN_MINUTES, found), offset)
+
+
+def _find(span: Span, starts: tuple[str, ...], counts: list[int], offset: int) -> Span:
+    """Return the part of a span that holds the session of rank `offset`, or an empty one at its older end."""
+    start, upper = span.start, span.upper
+    for number in reversed(range(len(starts))):
+        text = span.text + starts[number]
+        lower = text if number else span.lower
+        end = start + counts[number]
         if offset < end:
-            return BinRange(text, lower, upper, start, end)
+            return Span(text, lower, upper, start, end)
         start, upper = end, lower
-    return BinRange(bin_range.text, bin_range.lower, bin_range.upper, bin_range.start, start)
+    return Span(span.text, span.lower, span.upper, span.start, start)
 
 
-def total(bins: Bins) -> int:
-    """How many entries a row counts; a negative bin, which no correct history leads to, counts as 0."""
-    return sum(count for count in bins.values() if count > 0)
-
-
-def month_of(bucket: str) -> int | None:
-    """The number of the month that a bucket of months names, or None when it is the bucket of something else."""
-    text = bucket.removeprefix(MONTH.letter)
-    month = _month(text)
-    return month if bucket == MONTH.bucket(month_text(month)) else None
+def _counts(level: Level, bins: Bins) -> list[int]:
+    return [max(0, bins.get(name, 0)) for name in level.bins]
 
 
 def _month(created_at_id: str) -> int:
-    """The last month that begins at or before a sort key; the first one for what lies below all months."""
+    """Return the last month that starts at or before a sort key; the first month for a key below all of them."""
     return max(0, bisect_right(MONTHS, created_at_id, key=month_text) - 1)
 
 
-def _bin_number(level: Level, text: str, created_at_id: str) -> int:
+def _part(text: str, starts: tuple[str, ...], created_at_id: str) -> int:
+    """Return the number of the part that holds a sort key, in a span that starts with `text`."""
     if created_at_id.startswith(text):
-        return max(0, bisect_right(level.beginnings, created_at_id[len(text) :]) - 1)
-    return 0 if created_at_id < text else len(level.bins) - 1
+        return max(0, bisect_right(starts, created_at_id[len(text) :]) - 1)
+    return 0 if created_at_id < text else len(starts) - 1

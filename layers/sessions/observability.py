@@ -1,94 +1,75 @@
-"""What the functions write: Powertools' Logger and Metrics, made once for each function.
+"""Logger and Metrics of a function, from Powertools.
 
-A request or batch ends in one JSON line that carries its metrics, from which CloudWatch makes them without a call
-('CloudWatch embedded metric format specification'). Lines hold ids and numbers, never an API key and nothing of a
-session's content.
+Each request or batch ends in one JSON line that carries its metrics in CloudWatch's embedded metric format. Lines hold
+ids and numbers, never an API key and no content of a session.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
-import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final
 
 from aws_lambda_powertools.logging.logger import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from pydantic_core import to_json
 
 from sessions.errors import ApiError, InternalError, InvalidParameter
-from sessions.events import gateway_request_id
-from sessions.settings import stack_name
 
 if TYPE_CHECKING:
     from sessions.contract import PageRequest
-    from sessions.paging.finder import PageResult
+    from sessions.paging.finder import Listing
 
 Handler = Callable[[dict[str, Any], Any], Any]
-
-UNITS: Final = {"Duration": MetricUnit.Milliseconds}
-"""Units of metrics that are not counts."""
 
 _API_KEY: Final = re.compile(r"(evr_)[A-Za-z0-9_-]+")
 
 
-def _to_line(record: Mapping[str, Any]) -> str:
-    """A log record as JSON, with every API key in it cut short: callers put them where they do not belong."""
-    return _API_KEY.sub(r"\1...", to_json(record, fallback=str).decode())
-
-
-class StandardOutput(logging.StreamHandler[Any]):
-    """Writes to what standard output is at the time, and not to what it was when the logger was made: a process that
-    hosts the functions may redirect it."""
-
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
-
-    @property
-    def stream(self) -> TextIO:
-        return sys.stdout
+def redact(line: str) -> str:
+    """Return a line with every API key in it cut short: callers send keys in all kinds of places."""
+    return _API_KEY.sub(r"\1...", line)
 
 
 class Observability:
-    """Logger and Metrics of one function.
+    """Logger and Metrics of one function; metrics have the dimensions `service` and `stack`.
 
-    Service, namespace and level are Powertools' own: POWERTOOLS_SERVICE_NAME, POWERTOOLS_METRICS_NAMESPACE,
-    POWERTOOLS_LOG_LEVEL. Metrics have the dimensions `service` and `stack`, so that two stacks do not add up. They are
-    ephemeral, as Powertools calls those that share nothing with other instances: several functions may live in one
-    process when they run locally.
+    Configured by POWERTOOLS_SERVICE_NAME, POWERTOOLS_METRICS_NAMESPACE, POWERTOOLS_LOG_LEVEL and STACK_NAME.
     """
 
     def __init__(self) -> None:
-        # Without `location`, which would always name this file: messages are unique, and a fault has its stack.
+        """Read the environment.
+
+        Raises:
+            KeyError: POWERTOOLS_METRICS_NAMESPACE is not set.
+        """
         self._logger = Logger(
-            logger_handler=StandardOutput(),
-            json_serializer=_to_line,
+            json_serializer=lambda record: redact(to_json(record, fallback=str).decode()),
             use_rfc3339=True,
             utc=True,
             serialize_stacktrace=False,
-            location=None,
+            location=None,  # it would always name this file
         )
-        # Lambda's own handler would write where botocore found credentials and endpoint, at every cold start.
+        # At INFO, botocore logs the source of its credentials at every cold start.
         logging.getLogger("botocore").setLevel(logging.WARNING)
-        self._metrics = EphemeralMetrics()
-        self._metrics.set_default_dimensions(stack=stack_name())
-        self._is_cold = True
+        self._metrics = EphemeralMetrics(namespace=os.environ["POWERTOOLS_METRICS_NAMESPACE"])
+        self._metrics.set_default_dimensions(stack=os.environ.get("STACK_NAME") or "undefined")
 
     def instrument(self, handler: Handler) -> Handler:
-        """A handler whose log lines carry the ids of its invocation; its first one is counted as a cold start."""
+        """Return a handler whose log lines carry the ids of its invocation, and which counts its cold start."""
         with_context = self._logger.inject_lambda_context(handler)
+        is_cold = True
 
         @wraps(handler)
         def instrumented(event: dict[str, Any], context: Any) -> Any:
-            self._logger.set_correlation_id(gateway_request_id(event) or None)
-            if not hasattr(context, "function_name"):  # called by hand, outside of Lambda
-                return handler(event, context)
-            if self._is_cold:
+            nonlocal is_cold
+            if is_cold:
                 self._metrics.add_cold_start_metric(context)
-                self._is_cold = False
+                is_cold = False
+            self._logger.set_correlation_id(event.get("requestContext", {}).get("requestId"))
             return with_context(event, context)
 
         return instrumented
@@ -101,72 +82,65 @@ class Observability:
         metrics: Mapping[str, float],
         error: Exception | None = None,
     ) -> None:
-        """One log line.
+        """Write one log line.
 
         Args:
             level: `info`, `warning` or `error`.
-            metrics: names and values, which the line carries; none are made without any.
-            error: what is logged with its stack.
+            message: what happened, in a few fixed words.
+            fields: ids and numbers.
+            metrics: values by name, which the line carries.
+            error: an exception to log with its stack.
         """
         for name, value in metrics.items():
-            self._metrics.add_metric(name, UNITS.get(name, MetricUnit.Count), value)
+            self._metrics.add_metric(name, MetricUnit.Milliseconds if name == "Duration" else MetricUnit.Count, value)
         embedded: Mapping[str, Any] = {}
         if metrics and logging.getLevelNamesMapping()[level.upper()] >= self._logger.log_level:
             embedded = self._metrics.serialize_metric_set()
             self._metrics.clear_metrics()
-        elif metrics:  # the line is below the level in force; alarms still need its metrics
-            self._metrics.flush_metrics()
+        elif metrics:
+            self._metrics.flush_metrics()  # alarms need the metrics of lines below the level in force
         getattr(self._logger, level)(message, extra={**fields, **embedded}, exc_info=error)
 
+    def log_page(self, organization_id: str, request: PageRequest, listing: Listing, began: float) -> None:
+        """Log a page that was returned, with a line for each item that was left out of it.
 
-class RequestLog:
-    """The log of one request to `list_sessions`: a line for it, and one for each invalid item of its page."""
-
-    def __init__(self, observability: Observability) -> None:
-        self._observability = observability
-        self._began = time.perf_counter()
-
-    def listed(self, organization_id: str, request: PageRequest, result: PageResult) -> None:
-        """Logs a page that was returned."""
-        for invalid in result.invalid:
-            fields = {"session_id": invalid.id, "reason": invalid.reason}
-            self._observability.write("error", "invalid item left out", fields, {})
-        cost = result.cost
-        page_fields: dict[str, Any] = {
+        Args:
+            organization_id: the caller's.
+            request: the parameters in force.
+            listing: the page and its cost.
+            began: when the request began, on the performance counter.
+        """
+        for item in listing.invalid:
+            self.write("error", "invalid item left out", {"session_id": item.id, "reason": item.reason}, {})
+        fields = {
+            "code": "ok",
             "organization_id": organization_id,
             **request.model_dump(),
-            "total": result.page["total"],
-            "entries": len(result.page["data"]),
-            "requests": cost.requests,
-            "negative_buckets": result.negative_buckets,
+            "total": listing.page["total"],
+            "entries": len(listing.page["data"]),
+            "requests": listing.cost.requests,
+            "negative_buckets": listing.negative_buckets,
         }
         metrics = {
-            "RoundTrips": cost.round_trips,
-            "ReadUnits": cost.read_units,
-            "ItemsRead": cost.items_read,
-            "InvalidItems": len(result.invalid),
-            "NegativeBins": len(result.negative_buckets),
+            **_of_response("ok", began),
+            "RoundTrips": listing.cost.round_trips,
+            "ReadUnits": listing.cost.read_units,
+            "ItemsRead": listing.cost.items_read,
+            "InvalidItems": len(listing.invalid),
+            "NegativeBins": len(listing.negative_buckets),
         }
-        self._write("info", "listed", "ok", page_fields, metrics)
+        self.write("info", "listed", fields, metrics)
 
-    def refused(self, error: Exception) -> None:
-        """Logs an error response; a fault of ours with its stack, here and nowhere else."""
+    def log_error(self, error: Exception, began: float) -> None:
+        """Log an error response; a server fault with its stack, here and nowhere else."""
         code = error.code if isinstance(error, ApiError) else InternalError.code
+        metrics = _of_response(code, began)
         if isinstance(error, ApiError) and not error.is_fault:
             reason = str(error) if isinstance(error, InvalidParameter) else code
-            self._write("info", "refused", code, {"reason": reason}, {})
+            self.write("info", "refused", {"code": code, "reason": reason}, metrics)
         else:
-            self._write("error", "failed", code, {}, {}, error)
+            self.write("error", "failed", {"code": code}, metrics, error)
 
-    def _write(
-        self,
-        level: str,
-        message: str,
-        code: str,
-        fields: Mapping[str, Any],
-        metrics: Mapping[str, float],
-        error: Exception | None = None,
-    ) -> None:
-        duration = round((time.perf_counter() - self._began) * 1000, 1)
-        of_all = {f"Responses.{code}": 1, "Duration": duration}
-        self._observability.write(level, message, {"code": code, **fields}, {**of_all, **metrics}, error)
+
+def _of_response(code: str, began: float) -> dict[str, float]:
+    return {f"Responses.{code}": 1, "Duration": round((time.perf_counter() - began) * 1000, 1)}

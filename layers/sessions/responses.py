@@ -1,8 +1,7 @@
-"""Responses of `list_sessions`: the page, the errors, the `Link` header, browsers' origins, and the rule of 6 MB."""
+"""Responses of `list_sessions`: bodies, headers, CORS, and the size limit."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from aws_lambda_powertools.event_handler import CORSConfig, Response
@@ -11,7 +10,6 @@ from pydantic_core import to_json
 from sessions.attributes import binary_text
 from sessions.contract import Page, PageRequest
 from sessions.errors import ApiError, PageTooLarge
-from sessions.events import gateway_request_id
 
 PATH: Final = "/v1/sessions"
 
@@ -21,21 +19,17 @@ RESPONSE_BYTES_MAX: Final = 6_291_556
 """Bytes of a synchronous response ('Lambda quotas': 6 MB), headers and JSON escapes of the body included."""
 
 ENVELOPE_BYTES: Final = 4_096
-"""Bytes set aside for what surrounds the body in Lambda's response."""
+"""Bytes reserved for the rest of Lambda's response: status, headers and JSON syntax."""
 
 PREFLIGHT_SECONDS: Final = 600
-"""How long a browser may remember what a preflight allowed."""
+"""Seconds for which a browser may cache a preflight response."""
 
 EXPOSED_HEADERS: Final = ["Link", "Retry-After", "X-Request-Id"]
-"""Headers that a script in a browser may read."""
+"""Response headers that scripts in a browser may read."""
 
 
 def cors_config(origins: str) -> CORSConfig | None:
-    """The origins that browsers may call from; None for none of them.
-
-    Args:
-        origins: separated by commas.
-    """
+    """Return the CORS settings for a comma-separated list of origins, or None for an empty one."""
     allowed = list(filter(None, map(str.strip, origins.split(","))))
     if not allowed:
         return None
@@ -49,10 +43,10 @@ def cors_config(origins: str) -> CORSConfig | None:
 
 
 def page_response(page: Page, request: PageRequest) -> Response[str]:
-    """200 with the page.
+    """Return status 200 with the page.
 
     Raises:
-        PageTooLarge: Lambda could not return it.
+        PageTooLarge: the page exceeds Lambda's response.
     """
     body = to_json(page, fallback=binary_text)
     if not fits_response(body):
@@ -62,28 +56,29 @@ def page_response(page: Page, request: PageRequest) -> Response[str]:
 
 
 def error_response(error: ApiError) -> Response[str]:
-    """The response to a request that ended in an error."""
+    """Return the response that an error stands for."""
     body = to_json({"error": {"code": error.code, "message": str(error)}}).decode()
     return Response(error.status, JSON, body, dict(error.headers))
 
 
-def with_common_headers(response: dict[str, Any], event: Mapping[str, Any], *, varies: bool) -> dict[str, Any]:
-    """The output of the function with the headers that every response has.
+def with_common_headers(response: dict[str, Any], request_id: str, *, varies: bool) -> dict[str, Any]:
+    """Return the output of the function with the headers that every response has.
 
     Args:
-        response: 'Output format of a Lambda function for proxy integration'.
-        varies: whether another origin may get other headers.
+        response: 'Output format of a Lambda function for proxy integration' in the API Gateway developer guide.
+        request_id: the gateway's id of the request.
+        varies: whether the headers depend on the request's origin.
     """
-    headers = {"Cache-Control": ["no-store"], "X-Request-Id": [gateway_request_id(event)]}
+    headers = {"Cache-Control": ["no-store"], "X-Request-Id": [request_id]}
     if varies:
         headers["Vary"] = ["Origin"]
     return {**response, "multiValueHeaders": {**response["multiValueHeaders"], **headers}}
 
 
 def link_header(request: PageRequest, total: int) -> str:
-    """The neighbours of a page as query-only references (RFC 8288, RFC 3986 section 4.2); '' without entries.
+    """Return links to the neighbours of a page (RFC 8288), or '' if nothing matches.
 
-    References without a path hold below a stage prefix and on a custom domain alike.
+    The links are query-only references (RFC 3986 section 4.2), which work below a stage prefix and on a custom domain.
     """
     if total == 0:
         return ""
@@ -95,15 +90,15 @@ def link_header(request: PageRequest, total: int) -> str:
     if offset + limit < total:
         targets["next"] = offset + limit
     targets["last"] = last
-    kept = "" if request.agent_id is None else f"agent_id={request.agent_id}&"  # nothing in it needs an escape
-    return ", ".join(f'<?{kept}offset={target}&limit={limit}>; rel="{name}"' for name, target in targets.items())
+    agent = "" if request.agent_id is None else f"agent_id={request.agent_id}&"  # hexadecimal: needs no escape
+    return ", ".join(f'<?{agent}offset={target}&limit={limit}>; rel="{name}"' for name, target in targets.items())
 
 
 def fits_response(body: bytes) -> bool:
-    """Whether Lambda can return this body.
+    """Return whether Lambda can return this body.
 
-    Lambda's response is JSON that holds the body as a string: quotes and backslashes are escaped once more, and so are
-    the two separators of lines that Unicode has, from 3 bytes to 6. They are counted only where that may matter.
+    Lambda's response is JSON with the body as a string, in which each quote and backslash takes one byte more, and
+    each of Unicode's two line separators three. They are counted only in bodies that may come near the limit.
     """
     room = RESPONSE_BYTES_MAX - ENVELOPE_BYTES
     if 2 * len(body) <= room:

@@ -1,10 +1,10 @@
-"""The tables in code: every attribute name, index, composed key and marker. Nothing else spells an attribute.
+"""The tables in code: attribute names, indexes, composed keys and markers. No other module spells an attribute name.
 
     sessions   id                     the Session fields, plus the two composed keys of the indexes
                by_organization        organization_id, created_at_id
                by_organization_agent  organization_agent, created_at_id
-    counts     scope, bucket          count rows (see `histograms.py`), and a marker for every counted session
-    api_keys   key_hash               whose a key is
+    counts     scope, bucket          count rows (see `histograms.py`), and a marker for each counted session
+    api_keys   key_hash               the organization that a key belongs to
 
 docs/data-layout.md describes the same layout for writers in other languages.
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 Item = dict[str, Any]
-"""An item as DynamoDB sends it: `{"title": {"S": "..."}, ...}`."""
+"""An item in DynamoDB's JSON: `{"title": {"S": "..."}, ...}`."""
 
 # ------------------------------------------------------------------------------------ table sessions
 
@@ -44,7 +44,7 @@ BY_ORGANIZATION_AGENT: Final = Index("by_organization_agent", ORGANIZATION_AGENT
 
 
 def composed(*parts: str) -> str:
-    """The value of a composed key attribute."""
+    """Return the value of a composed key attribute."""
     return SEPARATOR.join(parts)
 
 
@@ -57,17 +57,17 @@ class Partition:
 
     @property
     def index(self) -> Index:
-        """The index that the partition belongs to."""
+        """Return the index that the partition belongs to."""
         return BY_ORGANIZATION if self.agent_id is None else BY_ORGANIZATION_AGENT
 
     @property
     def scope(self) -> str:
-        """The partition key in the index, and the scope of the partition's count rows."""
+        """Return the partition key in the index, which is also the scope of the partition's count rows."""
         return self.organization_id if self.agent_id is None else composed(self.organization_id, self.agent_id)
 
 
 class IndexKeys(NamedTuple):
-    """The keys under which the indexes hold a session; None where an index does not hold it."""
+    """Keys under which the indexes hold a session; None where an index does not hold it."""
 
     organization_id: str | None
     organization_agent: str | None
@@ -75,19 +75,19 @@ class IndexKeys(NamedTuple):
 
     @property
     def scopes(self) -> list[str]:
-        """The scopes in which the session counts."""
+        """Return the scopes in which the session is counted."""
         return [scope for scope in (self.organization_id, self.organization_agent) if scope is not None]
 
 
 def index_keys(session_id: str, item: Item) -> IndexKeys | None:
-    """The keys under which an item of the sessions table is counted, or None when it is counted nowhere.
+    """Return the keys under which an item of the sessions table is counted, or None if it is not counted.
 
-    An index holds an item that has both of its keys. A partition key in the other index's form (an organization with a
-    `#`, an organization and agent without one) would share its scope with rows of the other index, and belongs to no
-    partition that a caller can ask for: it is not counted. Nor is a session whose id is too long for a marker's key.
+    An index holds an item that has both of its keys. A partition key in the form of the other index (an organization
+    with a `#`, an agent key without one) would share its scope with rows of that index and belongs to no partition
+    that a caller can request, so it is not counted. Neither is a session whose id is too long for a marker's key.
     """
     created_at_id = _text(item, CREATED_AT_ID)
-    if created_at_id is None or not fits_marker(session_id):
+    if created_at_id is None or not is_valid_marker_id(session_id):
         return None
     organization_id, organization_agent = _text(item, ORGANIZATION_ID), _text(item, ORGANIZATION_AGENT)
     if organization_id is not None and SEPARATOR in organization_id:
@@ -99,6 +99,19 @@ def index_keys(session_id: str, item: Item) -> IndexKeys | None:
     return IndexKeys(organization_id, organization_agent, created_at_id)
 
 
+def unlisted_reason(session_id: str, item: Item) -> str | None:
+    """Return why an item is missing from a list that it belongs in, or None if both indexes list it."""
+    keys = index_keys(session_id, item)
+    if keys is None:
+        cause = f"no usable {CREATED_AT_ID}" if _text(item, CREATED_AT_ID) is None else "no usable partition key"
+        return f"in no list and not counted: {cause if is_valid_marker_id(session_id) else 'its id is too long'}"
+    if keys.organization_agent is None:
+        return f"missing from its agent's list: no usable {ORGANIZATION_AGENT}"
+    if keys.organization_id is None:
+        return f"missing from its organization's list: no usable {ORGANIZATION_ID}"
+    return None
+
+
 # -------------------------------------------------------------------------------------- table counts
 
 SCOPE: Final = "scope"
@@ -106,49 +119,49 @@ BUCKET: Final = "bucket"
 
 MARKER_BUCKET: Final = "S"
 MARKER_PREFIX: Final = "session#"
-"""A marker lies in a partition of its own, so that markers do not crowd the organization's."""
+"""Each marker has a partition of its own, which keeps markers out of the organization's partition."""
 
 PARTITION_KEY_BYTES: Final = 2048
 """Length of a partition key's value ('Quotas in Amazon DynamoDB', partition keys)."""
 
 
 def count_row_key(scope: str, bucket: str) -> Item:
-    """The key of a count row."""
+    """Return the key of a count row."""
     return {SCOPE: {"S": scope}, BUCKET: {"S": bucket}}
 
 
 def marker_key(session_id: str) -> Item:
-    """The key of a session's marker in the counts table."""
+    """Return the key of a session's marker in the counts table."""
     return count_row_key(MARKER_PREFIX + session_id, MARKER_BUCKET)
 
 
 def marker_item(session_id: str, keys: IndexKeys) -> Item:
-    """The marker that says under which keys a session is counted."""
+    """Return the marker that stores the keys under which a session is counted."""
     attributes = {name: {"S": value} for name, value in keys._asdict().items() if value is not None}
     return marker_key(session_id) | attributes
 
 
-def marked_session(row: Item) -> str | None:
-    """The id of the session that a row of the counts table is the marker of; None for a count row."""
+def marker_session_id(row: Item) -> str | None:
+    """Return the session id of a marker in the counts table, or None for a count row."""
     scope: str = row[SCOPE]["S"]
     if row[BUCKET]["S"] != MARKER_BUCKET or not scope.startswith(MARKER_PREFIX):
         return None
     return scope.removeprefix(MARKER_PREFIX)
 
 
-def marked_keys(marker: Item) -> IndexKeys | None:
-    """The keys under which a marker says that its session is counted."""
+def marker_index_keys(marker: Item) -> IndexKeys | None:
+    """Return the keys that a marker stores."""
     created_at_id = _text(marker, CREATED_AT_ID)
     if created_at_id is None:
         return None
     return IndexKeys(_text(marker, ORGANIZATION_ID), _text(marker, ORGANIZATION_AGENT), created_at_id)
 
 
-def fits_marker(session_id: str) -> bool:
-    """Whether a session's id can be part of a marker's key."""
+def is_valid_marker_id(session_id: str) -> bool:
+    """Return whether a session id fits into a marker's key."""
     try:
         return len((MARKER_PREFIX + session_id).encode()) <= PARTITION_KEY_BYTES
-    except UnicodeEncodeError:  # a lone surrogate, which no request can carry
+    except UnicodeEncodeError:  # a lone surrogate, which DynamoDB's JSON cannot carry
         return False
 
 
@@ -160,6 +173,6 @@ EXPIRES_AT: Final = "expires_at"
 
 
 def _text(item: Item, name: str) -> str | None:
-    # An index leaves out an item whose key attribute is missing, empty or not a string.
+    # An index omits an item whose key attribute is missing, empty or not a string.
     value = item.get(name, {}).get("S")
     return value or None

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sessions.counting.transitions import Marker
-from sessions.histograms import DAY, MONTH, TEN_MINUTES, places
-from sessions.schema import BUCKET, MARKER_BUCKET, SCOPE, Item, marked_keys, marked_session
+from sessions.histograms import LEVELS as ALL_LEVELS
+from sessions.histograms import places
+from sessions.schema import BUCKET, MARKER_BUCKET, SCOPE, Item, marker_index_keys, marker_session_id
 from sessions_cli.dynamodb import approximate_count, scan
 from sessions_cli.progress import OnProgress, silent
 from sessions_cli.tables import Bin, Tables
@@ -35,7 +36,7 @@ PATIENCE: Final = 60.0
 SHOWN: Final = 50
 """Differences that a report lists unless it is asked for all."""
 
-LEVELS: Final = {level.letter: level for level in (MONTH, DAY, TEN_MINUTES)}
+LEVELS: Final = {level.letter: level for level in ALL_LEVELS}
 
 NOT_COUNTED: Final = "not counted"
 
@@ -207,7 +208,7 @@ class _Look:
 
     def _compare_marker(self, row: Item, sessions: dict[str, Marker]) -> None:
         """Strikes the marker's session off the list, and says how they differ, if they do."""
-        session_id, marker = marked_session(row), marked_keys(row)
+        session_id, marker = marker_session_id(row), marker_index_keys(row)
         if session_id is None:
             self.report.unknown.append(f"row {row[SCOPE]['S']} {row[BUCKET]['S']}: not a row of this table")
             return
@@ -227,7 +228,7 @@ class _Look:
             value = row[name].get("N")
             if name == EARLIER_NUMBER and bucket[:1] in EARLIER_LETTERS:
                 self.report.earlier_rows += 1
-            elif level is None or name not in level.names or value is None:
+            elif level is None or name not in level.bins or value is None:
                 self.report.unknown.append(f"row {scope} {bucket}: {name} is not a bin")
             else:
                 self.report.bins += 1

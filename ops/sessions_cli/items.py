@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from sessions.attributes import NUMBER_DIGITS, from_item, to_item
+from sessions.attributes import NUMBER_DIGITS, from_item
 from sessions.contract import ID_PATTERNS, Session, read_session
 from sessions.schema import CREATED_AT, CREATED_AT_ID, ORGANIZATION_AGENT, Item, composed
 
@@ -311,3 +311,30 @@ def json_text(value: dict[str, Any]) -> str:
         case "SS" | "NS" | "BS":
             return "[" + ",".join(json_text({kind[0]: each}) for each in content) + "]"
     return json.dumps(content, ensure_ascii=False)  # S and BOOL
+
+
+def to_attribute(value: Any) -> dict[str, Any]:
+    """A value of JSON as an attribute value.
+
+    Raises:
+        TypeError: JSON has no such type.
+    """
+    match value:
+        case None:
+            return {"NULL": True}
+        case bool():
+            return {"BOOL": value}
+        case str():
+            return {"S": value}
+        case int() | float():
+            return {"N": repr(value)}
+        case Mapping():
+            return {"M": to_item(value)}
+        case list():
+            return {"L": [to_attribute(inner) for inner in value]}
+    raise TypeError(f"JSON has no type {type(value).__name__}")
+
+
+def to_item(values: Mapping[str, Any]) -> Item:
+    """A JSON object as an item, or as a map within one."""
+    return {name: to_attribute(value) for name, value in values.items()}

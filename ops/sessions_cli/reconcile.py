@@ -16,7 +16,7 @@ from typing import Final
 
 from sessions.counting.transitions import Marker, as_observed
 from sessions.counting.writer import CountWriter
-from sessions.schema import BUCKET, SCOPE, SEPARATOR, IndexKeys, Item, marked_session
+from sessions.schema import BUCKET, SCOPE, SEPARATOR, IndexKeys, Item, marker_session_id
 from sessions_cli.dynamodb import BATCH_WRITES, RateLimiter, approximate_count, scan, write_batch
 from sessions_cli.errors import CommandError
 from sessions_cli.progress import OnProgress, silent
@@ -66,7 +66,7 @@ class Reconciler:
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self._counts = CountWriter(tables.dynamodb, tables.counts, tables.sleep)
+        self._counts = CountWriter(tables.dynamodb, tables.counts)
 
     def reconcile(self, session_ids: Sequence[str]) -> ReconcileReport:
         """Brings the markers of sessions to what the sessions are now.
@@ -82,7 +82,7 @@ class Reconciler:
         waiting = dict(observed)
         updated: set[str] = set()
         while waiting:
-            outcome = self._counts.apply({session_id: as_observed(keys) for session_id, keys in waiting.items()})
+            outcome = self._counts.apply(waiting, as_observed)
             report += ReconcileReport(transactions=outcome.transactions, retries=outcome.retries, failed=outcome.failed)
             for update in outcome.updated.values():
                 report.added += update.before is None
@@ -230,6 +230,6 @@ def _marked_sessions(tables: Tables, progress: OnProgress) -> Iterator[list[str]
     seen, total = 0, approximate_count(tables.dynamodb, tables.counts)
     page: list[Item]
     for page in scan(tables.dynamodb, tables.counts, (SCOPE, BUCKET)):
-        yield [session_id for session_id in map(marked_session, page) if session_id is not None]
+        yield [session_id for session_id in map(marker_session_id, page) if session_id is not None]
         seen += len(page)
         progress("looking for counts without a session", seen, total)

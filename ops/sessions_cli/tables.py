@@ -17,11 +17,11 @@ from sessions.schema import (
     ORGANIZATION_ID,
     SCOPE,
     count_row_key,
-    fits_marker,
     index_keys,
-    marked_keys,
-    marked_session,
+    is_valid_marker_id,
+    marker_index_keys,
     marker_key,
+    marker_session_id,
 )
 from sessions_cli.dynamodb import Sleep, approximate_count, read_batch, scan
 from sessions_cli.progress import OnProgress
@@ -81,10 +81,10 @@ class Tables(NamedTuple):
             Throttled: DynamoDB kept throttling; any other fault is raised as it is.
         """
         found: dict[str, Marker] = dict.fromkeys(session_ids)
-        for chunk in chunks(list(filter(fits_marker, session_ids))):
+        for chunk in chunks(list(filter(is_valid_marker_id, session_ids))):
             keys = [marker_key(session_id) for session_id in chunk]
             for marker in read_batch(self.dynamodb, self.counts, keys, sleep=self.sleep):
-                found[marked_session(marker) or ""] = marked_keys(marker)
+                found[marker_session_id(marker) or ""] = marker_index_keys(marker)
         return found
 
     def read_bins(self, rows: Iterable[Row]) -> dict[Bin, int]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sessions import client as dynamodb
 from sessions.counting.writer import CountWriter
-from sessions.schema import marked_session
+from sessions.schema import marker_session_id
 from sessions_cli.items import item_of
 from tests.benchmarks import dataset, engine, report
 from tests.benchmarks.dataset import Organization
@@ -82,7 +82,7 @@ def main() -> None:
     with engine.running():
         engine.create_tables()
         function = engine.function("count_sessions")
-        client = dynamodb.client()
+        client = dynamodb.create_client()
         meter = Meter(client)
         function.counts = CountWriter(client, engine.COUNTS_TABLE)
         measured = []
@@ -90,11 +90,11 @@ def main() -> None:
             for order, organization in orders(sessions, batch):
                 _say(f"{order}, {batch} at a time ...")
                 measured.append(measure(function.handler, meter, order, organization, batch))
-                check(dynamodb.client(), organization)
+                check(dynamodb.create_client(), organization)
             again = measure(function.handler, meter, "delivered again", organization, batch)
             assert again.transactions == 0
             measured.append(again)
-            check(dynamodb.client(), organization)
+            check(dynamodb.create_client(), organization)
     tables = [report.goals_table(goals := goals_of(measured)), table_of(measured)]
     report.show(*tables)
     if sessions == SESSIONS:
@@ -161,7 +161,7 @@ def check(client: DynamoDBClient, organization: Organization) -> None:
         row
         for page in client.get_paginator("scan").paginate(TableName=engine.COUNTS_TABLE)
         for row in page["Items"]
-        if marked_session(row) is None and row["scope"]["S"].split("#")[0] == organization.id
+        if marker_session_id(row) is None and row["scope"]["S"].split("#")[0] == organization.id
     ]
 
     def by_row(row: Any) -> tuple[str, str]:

@@ -90,7 +90,7 @@ def running(export: Path | None = None) -> Iterator[None]:
 
 def create_tables() -> None:
     """The tables of `template.yaml`, empty."""
-    client = dynamodb.client()
+    client = dynamodb.create_client()
     for table in TEMPLATE.tables:
         client.create_table(**table.arguments)
 

@@ -91,7 +91,7 @@ def main() -> None:
     began = time.perf_counter()
     with engine.running(data.export):
         _say(f"imported in {time.perf_counter() - began:.0f} s")
-        bench = _Bench(dynamodb.client())
+        bench = _Bench(dynamodb.create_client())
         _say("comparing the engine's read units with DynamoDB's rule ...")
         bench.check_capacity(data)
         _say(f"measuring, {ROUNDS} rounds ...")

@@ -48,7 +48,7 @@ def main() -> None:
     entries = _write(export / engine.SESSIONS_TABLE / "data" / "entries.json", _entries(organization, offsets))
     _say(f"importing {rows:,} count rows and {entries:,} entries ...")
     with engine.running(export):
-        pages = Pages(dynamodb.client(), engine.SESSIONS_TABLE, engine.COUNTS_TABLE)
+        pages = Pages(dynamodb.create_client(), engine.SESSIONS_TABLE, engine.COUNTS_TABLE)
         costs = []
         for offset in offsets:
             result = pages.page(organization.id, page_request(None, offset))

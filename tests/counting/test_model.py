@@ -30,7 +30,7 @@ from sessions.counting.writer import CountWriter
 from sessions.errors import Unavailable
 from sessions.histograms import add, places
 from sessions.paging.finder import Limits, PageResult, Pages
-from sessions.schema import index_keys, marked_keys
+from sessions.schema import index_keys, marker_index_keys
 from sessions_cli.audit import audit
 from sessions_cli.dynamodb import Throttled
 from sessions_cli.redrive import redrive
@@ -431,7 +431,7 @@ class Counted(RuleBasedStateMachine):
         said: Counter[tuple[tuple[str, str], str]] = Counter()
         for (_, bucket), row in self.memory.tables["counts"].items():
             if bucket == "S":
-                add(said, marked_keys(row), 1)
+                add(said, marker_index_keys(row), 1)
         assert self._numbers() == {(*row, name): count for (row, name), count in said.items()}
 
     @rule(organization=st.sampled_from(ORGANIZATIONS), agent=st.sampled_from([None, *AGENTS]))
@@ -492,7 +492,7 @@ class Counted(RuleBasedStateMachine):
         items = self.memory.tables["sessions"]
         keys = {session_id: index_keys(session_id, item) for (session_id,), item in items.items()}
         markers = {
-            scope.removeprefix("session#"): marked_keys(row)
+            scope.removeprefix("session#"): marker_index_keys(row)
             for (scope, bucket), row in self.memory.tables["counts"].items()
             if bucket == "S"
         }

@@ -14,7 +14,7 @@ from sessions.client import TimeLimit
 from sessions.counting import writer as transactions
 from sessions.counting.transitions import as_observed, stream_changes
 from sessions.counting.writer import CountWriter, Limits, Outcome
-from sessions.schema import PARTITION_KEY_BYTES, IndexKeys, fits_marker
+from sessions.schema import PARTITION_KEY_BYTES, IndexKeys, is_valid_marker_id
 from tests.counting.memory import Memory
 
 SESSIONS = [f"session_{number}" for number in range(7)]
@@ -293,4 +293,4 @@ def test_the_first_record_to_deliver_again_is_the_least_number() -> None:
 )
 def test_an_id_fits_a_marker_up_to_the_bytes_of_a_key(session_id: str, fits: bool) -> None:
     assert len(b"session#") + 2040 == PARTITION_KEY_BYTES
-    assert fits_marker(session_id) is fits
+    assert is_valid_marker_id(session_id) is fits

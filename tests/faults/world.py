@@ -89,7 +89,7 @@ class World:
         monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", self.proxy.url)
         # One read of entries is looked up, and both walks of a page across two days are made at the same time.
         time_limit, limits = TimeLimit(TIME_LIMIT), Limits(near=1)
-        self.clients = {name: dynamodb.client() for name in self.functions}
+        self.clients = {name: dynamodb.create_client() for name in self.functions}
         replacements = {
             ("list_sessions", "pages"): Pages(self.clients["list_sessions"], "sessions", "counts", limits, time_limit),
             ("authorize", "api_keys"): ApiKeys(self.clients["authorize"], "api_keys", time_limit),

@@ -19,7 +19,7 @@ from sessions.api_keys import ApiKeys, hash_key
 from sessions.counting.writer import CountWriter
 from sessions.histograms import add
 from sessions.paging.finder import Pages
-from sessions.schema import index_keys, marked_keys
+from sessions.schema import index_keys, marker_index_keys
 from sessions_cli.load import item_of
 from tests.counting.memory import Memory
 from tests.counting.rows import numbers_of
@@ -291,10 +291,10 @@ def check_counted(memory: Memory, items: list[dict[str, Any]], response: Any) ->
     said: Counter[Any] = Counter()
     for (_, bucket), row in rows.items():
         if bucket == "S":
-            add(said, marked_keys(row), 1)
+            add(said, marker_index_keys(row), 1)
     assert numbers_of(rows.values()) == {(*row, name): count for (row, name), count in said.items() if count}
     for item in items:
-        assert marked_keys(rows["session#" + item["id"]["S"], "S"]) == index_keys(item["id"]["S"], item)
+        assert marker_index_keys(rows["session#" + item["id"]["S"], "S"]) == index_keys(item["id"]["S"], item)
 
 
 stream_records = changed(example("count_insert")["Records"][0]) | junk

@@ -43,7 +43,7 @@ def test_a_page_is_shifted_by_no_more_entries_than_are_not_yet_counted(
 ) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch, mock_aws():
         service = Service()
-        small_limits(monkeypatch, near=near)
+        small_limits(monkeypatch, scan_max=near)
         service.put(*counted)
         service.drain()
         gone = [entry for number, entry in enumerate(counted) if number in deleted]
@@ -113,7 +113,7 @@ def test_reading_goes_on_in_the_older_bin_when_a_finer_row_holds_less(
     service: Service, monkeypatch: pytest.MonkeyPatch, query: int
 ) -> None:
     dynamodb = client()
-    small_limits(monkeypatch, dynamodb, near=0)
+    small_limits(monkeypatch, dynamodb, scan_max=0)
     older = [session(number, created_at=f"2026-09-01T00:00:0{number}.000000Z") for number in range(4)]
     newer = [session(number, created_at=f"2026-10-01T00:00:0{number - 4}.000000Z") for number in range(4, 8)]
     service.put(*older, *newer)

@@ -53,7 +53,7 @@ def test_the_pages_joined_are_the_sorted_list(
     with pytest.MonkeyPatch.context() as monkeypatch, mock_aws():
         # With a short walk, small lists go down to the minutes as large ones do.
         service = Service()
-        small_limits(monkeypatch, near=near)
+        small_limits(monkeypatch, scan_max=near)
         everything = stored(entries)
         service.put(*everything)
         service.drain()
@@ -77,7 +77,7 @@ def test_any_page_is_the_slice_of_the_sorted_list(
 ) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch, mock_aws():
         service = Service()
-        small_limits(monkeypatch, near=near)
+        small_limits(monkeypatch, scan_max=near)
         everything = stored(entries)
         service.put(*everything)
         service.drain()

@@ -162,9 +162,9 @@ def test_entries_are_taken_from_as_many_cursor_pages_as_are_allowed_and_no_more(
 
 def test_cursor_pages_that_are_only_skipped_do_not_count_as_taken_from() -> None:
     listed = List(*map(seconds, range(40)), page=5)
-    assert listed.seen(20, 10, near=100, page_reads=2) == listed.keys[20:30]
+    assert listed.seen(20, 10, near=100, responses_max=2) == listed.keys[20:30]
     with pytest.raises(PageTooLarge):
-        listed.page(19, 10, near=100, page_reads=2)
+        listed.page(19, 10, near=100, responses_max=2)
 
 
 def test_a_response_of_6_mb_comes_from_16_cursor_pages_at_most() -> None:
@@ -382,7 +382,7 @@ def uncounted(entries: int, page: int) -> List:
 def test_a_partition_without_counts_is_counted_over_as_many_cursor_pages_as_are_allowed_and_no_more() -> None:
     listed = uncounted(entries=30, page=10)
     listed.memory.names_the_end = False
-    assert listed.page(25, 10, uncounted_pages=3, near=0).page["total"] == 30
+    assert listed.page(25, 10, count_responses_max=3, near=0).page["total"] == 30
     with pytest.raises(Unavailable, match="still being counted"):
         listed.page(25, 10, uncounted_pages=2, near=0)
 

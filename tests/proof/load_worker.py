@@ -211,7 +211,7 @@ def write(seed: int, folder: Path) -> dict[str, Any]:
     from sessions_cli.load import item_of
     from tests.service import container
 
-    client = dynamodb.client()
+    client = dynamodb.create_client()
     count_sessions = container("count_sessions").handler
     chance = random.Random(seed)
     there = {organization: list(first_numbers()[organization]) for organization in BUSY}

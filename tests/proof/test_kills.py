@@ -165,7 +165,7 @@ def deliver(stream: Stream, containers: Containers, kills: int, chance: random.R
 
 def faults(stream: Stream) -> list[str]:
     """What the counts, markers and pages have wrong."""
-    client = dynamodb.client()
+    client = dynamodb.create_client()
     report = auditing.audit(Tables(client, "sessions", "counts"))
     found = [] if report.is_clean else [str(report)[:500]]
     handler = container("list_sessions").handler
@@ -207,16 +207,16 @@ def prepared(
     chance: random.Random, monkeypatch: pytest.MonkeyPatch, *, has_conditions: bool = True
 ) -> tuple[Stream, Containers]:
     stream = histories(chance)
-    writer = dynamodb.client()
+    writer = dynamodb.create_client()
     for entry in stream.there.values():
         writer.put_item(TableName="sessions", Item=item_of(entry))
     # Clients of this engine; nothing has been asked of them when a process is forked.
-    client = dynamodb.client()
+    client = dynamodb.create_client()
     if not has_conditions:
         events: Any = client.meta.events
         events.register("provide-client-params.dynamodb.TransactWriteItems", without_conditions)
     counts = transactions.CountWriter(client, "counts", time_limit=dynamodb.TimeLimit(30))
-    pages = container("list_sessions").Pages(dynamodb.client(), "sessions", "counts")
+    pages = container("list_sessions").Pages(dynamodb.create_client(), "sessions", "counts")
     monkeypatch.setattr(container("count_sessions"), "counts", counts)
     monkeypatch.setattr(container("list_sessions"), "pages", pages)
     return stream, Containers(container("count_sessions").handler)

@@ -35,7 +35,7 @@ Record = Callable[[str, str], None]
 
 def fill() -> None:
     """The sessions that there are before anybody calls, and one key."""
-    client = dynamodb.client()
+    client = dynamodb.create_client()
     writer = CountWriter(client, "counts")
     for organization, numbers in first_numbers().items():
         for start in range(numbers.start, numbers.stop, 100):

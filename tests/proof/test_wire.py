@@ -95,7 +95,7 @@ def test_a_restore_from_a_snapshot_begins_with_new_connections(
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", world.proxy.url)
-    pages = Pages(dynamodb.client(), "sessions", "counts", Limits(near=1), TimeLimit(TIME_LIMIT))
+    pages = Pages(dynamodb.create_client(), "sessions", "counts", Limits(near=1), TimeLimit(TIME_LIMIT))
     monkeypatch.setattr(world.functions["list_sessions"], "pages", pages)
     assert world.list(DEEP).body == body_of(DEEP)
     before = world.proxy.connections

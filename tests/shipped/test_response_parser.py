@@ -130,7 +130,7 @@ def test_every_other_operation_is_left_to_botocore(operation: str) -> None:
 
 
 def test_the_client_of_the_functions_reads_with_it(service: Any) -> None:
-    client = dynamodb.client()
+    client = dynamodb.create_client()
     client.put_item(TableName="counts", Item={"scope": {"S": "a"}, "bucket": {"S": "b"}, "binary": {"B": b"\xff"}})
     item = client.get_item(TableName="counts", Key={"scope": {"S": "a"}, "bucket": {"S": "b"}})["Item"]
     assert item["binary"] == {"B": "/w=="}

@@ -1,1 +1,1 @@
-"""Keeping the count rows and markers; the stream and the rebuild share it."""
+"""Count rows and markers: written from the stream and by the rebuild."""

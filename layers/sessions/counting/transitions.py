@@ -1,49 +1,45 @@
-"""What a marker becomes: pure functions over stream records and markers.
+"""Markers: the next marker of a session, as pure functions over stream records and markers.
 
-A session is counted where an index holds it: in the partition of `organization_id`, in that of `organization_agent`,
-and in both under its month, day and ten minutes. What was counted for a session is written down in a row of its own,
-the marker, as the very keys that were counted. Every transaction changes markers and count rows together, on the
-condition that the markers still are what they were when they were read. So at any moment, whatever was repeated, lost
-or crashed before, each bin is the number of markers that say so; all that is left to the callers is to bring every
-marker to its session.
+A session is counted where an index holds it: in the partition of `organization_id` and in that of `organization_agent`,
+in each under its month and ten minutes. Its marker stores the keys under which it was counted. Every transaction
+changes markers and count rows together, on the condition that the markers are as they were read. Each bin is therefore
+always the number of markers that belong in it, whatever was repeated, lost or interrupted before, and counting
+reduces to setting every marker to its session's keys.
 
-    record          marker            becomes
-    INSERT          equal             unchanged
-    INSERT          none, or another  the new image's keys
-    REMOVE          equal             none
-    REMOVE          none, or another  unchanged
-    the session as it is now          the session's keys, or none
+    record               marker              next marker
+    INSERT               equal               unchanged
+    INSERT               none, or different  keys of the new image
+    REMOVE               equal               none
+    REMOVE               none, or different  unchanged
+    session, read again  any                 keys of the session, or none
 
-A marker that said only 'counted' would be wrong for good when put, delete, put of one id is delivered twice with other
-keys: it could not tell which of the two puts it stands for.
+A marker that only said 'counted' would not do: when put, delete, put of one id is delivered twice with different keys,
+it could not tell which of the two puts it stands for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sessions.schema import ID, IndexKeys, index_keys
+from sessions.schema import ID, IndexKeys, index_keys, unlisted_reason
 
 INSERT: Final = "INSERT"
 REMOVE: Final = "REMOVE"
 
 Marker = IndexKeys | None
-"""What is counted for a session; None for nothing."""
-
-Transition = Callable[[Marker], Marker]
-"""What the marker of a session becomes, given what it is."""
+"""The keys under which a session is counted; None: it is not counted."""
 
 
 class MarkerUpdate(NamedTuple):
-    """One session's marker as it was read, and as it is to be."""
+    """The marker of a session as it was read, and its next one."""
 
     before: Marker
     after: Marker
 
 
 class StreamChange(NamedTuple):
-    """A record of the stream that matters for counting."""
+    """An insertion or removal of a session."""
 
     inserted: bool
     keys: Marker
@@ -51,47 +47,44 @@ class StreamChange(NamedTuple):
 
 
 class StreamChanges(NamedTuple):
-    """What a batch of stream records says."""
+    """The changes in a batch of stream records."""
 
     by_session: dict[str, list[StreamChange]]
-    """Changes of every session, sessions in the order of their first record."""
+    """Changes by session id, in the order of each session's first record."""
     without_image: dict[str, str]
-    """Sessions whose record lacks its image, as if the stream had another view type, by the record's sequence number.
-    What is to be counted for them is known only from the sessions table."""
+    """Session ids by sequence number, of records without an image (the stream has another view type): their keys are
+    known only to the sessions table."""
     invalid: list[str]
-    """What is wrong with each record that cannot be one of the sessions table, beginning with its event id."""
+    """Event ids and errors of records that cannot come from the sessions table."""
+    unlisted: dict[str, str]
+    """Why an inserted item is missing from a list, by session id."""
 
-    @property
-    def uncounted(self) -> list[str]:
-        """Sessions that were inserted without the keys of an index: no index holds them, and nothing counts them."""
-        return [each for each, changes in self.by_session.items() if changes[-1].inserted and changes[-1].keys is None]
-
-    def first_to_repeat(self, failed: Container[str]) -> str | None:
-        """The sequence number of the first record that must be delivered again, or None.
+    def first_to_retry(self, failed: Container[str]) -> str | None:
+        """Return the sequence number of the first record to retry, or None.
 
         Args:
-            failed: sessions that could not be counted.
+            failed: ids of sessions that could not be counted.
         """
         numbers = [changes[0].sequence_number for each, changes in self.by_session.items() if each in failed]
         return min([*numbers, *self.without_image], key=int, default=None)
 
 
 def stream_changes(records: Iterable[Mapping[str, Any]]) -> StreamChanges:
-    """The changes of every session in a batch of stream records; a record that cannot be read spoils no other one.
+    """Return the insertions and removals in stream records; an unreadable record does not affect the others.
 
-    Records of another kind are left out: the keys of a session never change after its creation.
+    Modifications are ignored: the keys of a session never change.
 
     Args:
         records: as Lambda delivers them ('Using AWS Lambda with Amazon DynamoDB').
     """
-    found = StreamChanges({}, {}, [])
+    found = StreamChanges({}, {}, [], {})
     for record in records:
         try:
             kind, stream = record["eventName"], record["dynamodb"]
             if kind not in (INSERT, REMOVE):
                 continue
-            session_id = _sendable(stream["Keys"][ID]["S"])
-            sequence_number = _sendable(stream["SequenceNumber"])
+            session_id = _require_utf8(stream["Keys"][ID]["S"])
+            sequence_number = _require_utf8(stream["SequenceNumber"])
             int(sequence_number)
             image = stream.get("NewImage" if kind == INSERT else "OldImage")
             if image is None:
@@ -99,21 +92,39 @@ def stream_changes(records: Iterable[Mapping[str, Any]]) -> StreamChanges:
                 continue
             keys = index_keys(session_id, image)
             for key in filter(None, keys or ()):
-                _sendable(key)
+                _require_utf8(key)
+            reason = unlisted_reason(session_id, image)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             found.invalid.append(f"{_event_id(record)}: {type(error).__name__}: {error}")
-        else:
-            change = StreamChange(kind == INSERT, keys, sequence_number)
-            found.by_session.setdefault(session_id, []).append(change)
+            continue
+        found.by_session.setdefault(session_id, []).append(StreamChange(kind == INSERT, keys, sequence_number))
+        found.unlisted.pop(session_id, None)
+        if kind == INSERT and reason is not None:
+            found.unlisted[session_id] = reason
     return found
 
 
-def _sendable(text: object) -> str:
-    """The same string.
+def after_changes(marker: Marker, changes: Sequence[StreamChange]) -> Marker:
+    """Return the next marker after changes to its session, in order."""
+    for change in changes:
+        if change.inserted:
+            marker = change.keys
+        elif change.keys == marker:
+            marker = None
+    return marker
+
+
+def as_observed(_: Marker, keys: Marker) -> Marker:
+    """Return the next marker of a session that was read again: its current keys."""
+    return keys
+
+
+def _require_utf8(text: object) -> str:
+    """Return a string that DynamoDB's JSON can carry.
 
     Raises:
-        TypeError: it is not a string.
-        ValueError: it has a lone surrogate, which no request can carry.
+        TypeError: not a string.
+        ValueError: a lone surrogate.
     """
     if not isinstance(text, str):
         raise TypeError(f"{type(text).__name__} instead of a string")
@@ -126,22 +137,3 @@ def _event_id(record: Mapping[str, Any]) -> str:
         return str(record["eventID"])[:64]
     except (KeyError, TypeError):  # not even an object
         return "None"
-
-
-def after_changes(changes: Sequence[StreamChange]) -> Transition:
-    """What a marker becomes by changes, one after another."""
-
-    def transition(marker: Marker) -> Marker:
-        for change in changes:
-            if change.inserted:
-                marker = change.keys
-            elif change.keys == marker:
-                marker = None
-        return marker
-
-    return transition
-
-
-def as_observed(keys: Marker) -> Transition:
-    """What a marker becomes by a look at its session."""
-    return lambda _: keys

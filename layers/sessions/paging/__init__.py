@@ -1,1 +1,1 @@
-"""A page at an offset, out of counts and index."""
+"""One page of a list: found by the counts, read from the index."""

@@ -1,64 +1,63 @@
-"""Reading the count rows of one scope. `counting/` keeps the rows; nothing here writes."""
+"""Queries on the count rows of one scope. `sessions/counting/` writes the rows."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from sessions.client import Reader
-from sessions.histograms import MONTH, MONTHS, Bins, Level, month_of, month_text
+from sessions.histograms import MONTH, MONTHS, TEN_MINUTES, Bins, Level, day_buckets, month_number, month_text
 from sessions.schema import BUCKET, SCOPE, Item
 
-_FIRST_MONTH: Final = MONTH.bucket(month_text(MONTHS[0]))
-_LAST_MONTH: Final = MONTH.bucket(month_text(MONTHS[-1]))
+_MONTHS: Final = (MONTH.bucket(month_text(MONTHS[0])), MONTH.bucket(month_text(MONTHS[-1])))
 
 MonthRows = list[tuple[int, Bins]]
-"""Number and bins of every month that has entries, newest first."""
+"""Number and bins of each month that has sessions, newest first."""
 
 
 class CountRows:
-    """The count rows of one scope, as they were when they were read, by one Reader."""
+    """The count rows of one scope."""
 
-    def __init__(self, reader: Reader, table: str, scope: str) -> None:
-        self._reader = reader
+    def __init__(self, table: str, scope: str) -> None:
         self._table = table
         self._scope = scope
         self.negative: list[str] = []
-        """Buckets with a bin below zero, which no correct history leads to; each such bin counts as 0."""
+        """Buckets with a bin below zero, which only a fault produces; such a bin counts as 0."""
 
-    def months(self) -> MonthRows:
-        """The rows of all months, whose bins together are the total; none for a scope that was never counted."""
+    def months(self, reader: Reader) -> MonthRows:
+        """Return the rows of all months; the sum of their bins is the total. Empty for a scope never counted."""
         months = []
-        for row in self._rows("#bucket BETWEEN :first AND :last", {":first": _FIRST_MONTH, ":last": _LAST_MONTH}):
-            month, bins = month_of(row[BUCKET]["S"]), self._bins(row, MONTH)
-            if month is not None and bins:  # an earlier version kept one number a month, which is no bin
+        for bucket, bins in self._rows(reader, _MONTHS, MONTH):
+            month = month_number(bucket)
+            if month is not None and bins:  # other attributes are not bins: an earlier layout had a plain counter
                 months.append((month, bins))
         return months
 
-    def row(self, level: Level, text: str) -> Bins:
-        """The bins of one row; none when it does not exist."""
-        rows = self._rows("#bucket = :bucket", {":bucket": level.bucket(text)})
-        return self._bins(rows[0], level) if rows else {}
+    def ten_minutes(self, reader: Reader, day: str) -> dict[str, Bins]:
+        """Return the rows of a day, at most 144 of them, by bucket."""
+        return dict(self._rows(reader, day_buckets(day), TEN_MINUTES))
 
-    def _rows(self, condition: str, values: dict[str, str]) -> list[Item]:
-        query: dict[str, Any] = {
-            "TableName": self._table,
-            "KeyConditionExpression": f"#scope = :scope AND {condition}",
-            "ExpressionAttributeNames": {"#scope": SCOPE, "#bucket": BUCKET},  # `scope` is a reserved word
-            "ExpressionAttributeValues": {
-                name: {"S": value} for name, value in {":scope": self._scope, **values}.items()
-            },
-            "ScanIndexForward": False,
-        }
-        rows: list[Item] = []
+    def _rows(self, reader: Reader, buckets: tuple[str, str], level: Level) -> list[tuple[str, Bins]]:
+        """Return bucket and bins of the rows from the first bucket to the last, newest first."""
+        rows: list[tuple[str, Bins]] = []
+        start: dict[str, Item] = {}
         while True:
-            response = self._reader.query(**query)
-            rows += response["Items"]
+            response = reader.query(
+                TableName=self._table,
+                KeyConditionExpression="#scope = :scope AND #bucket BETWEEN :first AND :last",
+                ExpressionAttributeNames={"#scope": SCOPE, "#bucket": BUCKET},  # `scope` is a reserved word
+                ExpressionAttributeValues={
+                    ":scope": {"S": self._scope},
+                    ":first": {"S": buckets[0]},
+                    ":last": {"S": buckets[1]},
+                },
+                ScanIndexForward=False,
+                **start,
+            )
+            for item in response["Items"]:
+                bins = {name: int(item[name]["N"]) for name in item.keys() & level.bins}
+                rows.append((item[BUCKET]["S"], bins))
+                if min(bins.values(), default=0) < 0:
+                    self.negative.append(item[BUCKET]["S"])
             if "LastEvaluatedKey" not in response:
                 return rows
-            query["ExclusiveStartKey"] = response["LastEvaluatedKey"]
-
-    def _bins(self, row: Item, level: Level) -> Bins:
-        bins = {name: int(row[name]["N"]) for name in row.keys() & level.names}
-        if bins and min(bins.values()) < 0:
-            self.negative.append(row[BUCKET]["S"])
-        return bins
+            start = {"ExclusiveStartKey": response["LastEvaluatedKey"]}

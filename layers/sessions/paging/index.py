@@ -1,4 +1,4 @@
-"""Query on one partition of an index: walks by cursor, in either direction, and counting without transfer."""
+"""Queries on one partition of an index: walks in either direction, and counting without transfer."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from sessions.client import Reader
 from sessions.errors import PageTooLarge
 from sessions.schema import CREATED_AT_ID, Item, Partition
 
-TRANSFERRED_SKIP: Final = 600
-"""Entries that are skipped by transferring and dropping them; of a longer skip DynamoDB counts what does not fit into
-one cursor page of 1 MB ('Query' in the API reference), about 730 entries of 1.4 kB, for one more round trip. 600 and a
-page of 100 still fit into one: dropping them takes some 6 ms of CPU, about what the round trip would take."""
+TRANSFER_MAX: Final = 600
+"""Longest skip in sessions that is read and dropped; a longer one is counted by DynamoDB first, for one more round
+trip. 600 sessions of 1.4 kB and a page of 100 fit into one Query response of 1 MB."""
 
-PAGE_READS: Final = 16
-"""Cursor pages of 1 MB that entries of one response are taken from. An entry is little smaller as JSON than it is
-stored, so more can never fit into a response of 6 MB, and would only fill the function's memory."""
+RESPONSES_MAX: Final = 16
+"""Query responses of 1 MB that one page may take. An item is little smaller in the page than in the table, so that a
+page of more would exceed Lambda's response, and only fill the function's memory."""
+
+COUNT_RESPONSES_MAX: Final = 10
+"""Query responses of 1 MB that may be counted to find the total of a partition that has no count rows."""
 
 
-class WalkResult(NamedTuple):
-    """Entries that a walk returned, in the order it went, and whether it reached the end of the partition."""
+class Walk(NamedTuple):
+    """The result of a walk: the items taken, in the order read, and whether it reached the end of the partition."""
 
     items: list[Item]
     skipped: int
@@ -27,75 +29,69 @@ class WalkResult(NamedTuple):
 
     @property
     def passed(self) -> int:
-        """How many entries the walk passed, returned ones included."""
+        """Return how many sessions the walk passed, items taken included."""
         return self.skipped + len(self.items)
 
 
 class IndexPartition:
-    """One partition of an index of the sessions table, read by one Reader."""
+    """One partition of an index of the sessions table."""
 
-    def __init__(
-        self,
-        reader: Reader,
-        table: str,
-        partition: Partition,
-        transferred_skip: int = TRANSFERRED_SKIP,
-        page_reads: int = PAGE_READS,
-    ) -> None:
-        self._reader = reader
+    def __init__(self, table: str, partition: Partition) -> None:
         self._table = table
         self._partition = partition
-        self._transferred_skip = transferred_skip
-        self._page_reads = page_reads
 
-    def query_descending(self, below: str | None, skip: int, take: int) -> WalkResult:
-        """Entries from newest to oldest.
+    def walk_down(self, reader: Reader, below: str | None, skip: int, take: int) -> Walk:
+        """Walk from newest to oldest: pass over `skip` sessions and take at most `take`.
 
         Args:
-            below: the sort key that all entries are older than; None starts at the newest entry.
-            skip: entries to pass over.
-            take: entries to return at most.
+            reader: reads the index.
+            below: sort key that all sessions are older than; None: start at the newest session.
+            skip: sessions to pass over.
+            take: most sessions to return.
+
+        Raises:
+            PageTooLarge: the items fill more than `RESPONSES_MAX` responses.
         """
-        return self._walk(self._query("<", below, forward=False), skip, take)
+        return self._walk(reader, self._query("<", below, forward=False), skip, take)
 
-    def query_ascending(self, start: str | None, skip: int, take: int) -> WalkResult:
-        """Entries from oldest to newest, beginning with the first whose sort key is `start` or above it."""
-        return self._walk(self._query(">=", start, forward=True), skip, take)
+    def walk_up(self, reader: Reader, start: str | None, skip: int, take: int) -> Walk:
+        """Walk from oldest to newest, starting with the first session whose sort key is at least `start`."""
+        return self._walk(reader, self._query(">=", start, forward=True), skip, take)
 
-    def count(self, max_cursor_pages: int) -> int | None:
-        """How many entries there are, counted one by one; None when `max_cursor_pages` cursor pages do not suffice."""
+    def count(self, reader: Reader) -> int | None:
+        """Return how many sessions there are, or None if more than `COUNT_RESPONSES_MAX` responses would be needed."""
         query = self._query("<", None, forward=False) | {"Select": "COUNT"}
         counted: int = 0
-        for _ in range(max_cursor_pages):
-            response = self._reader.query(**query)
+        for _ in range(COUNT_RESPONSES_MAX):
+            response = reader.query(**query)
             counted += response["Count"]
             if "LastEvaluatedKey" not in response:
                 return counted
             query["ExclusiveStartKey"] = response["LastEvaluatedKey"]
         return None
 
-    def _walk(self, query: dict[str, Any], skip: int, take: int) -> WalkResult:
+    def _walk(self, reader: Reader, query: dict[str, Any], skip: int, take: int) -> Walk:
         skipped = 0
-        while skip - skipped > self._transferred_skip:
-            response = self._reader.query(**query, Select="COUNT", Limit=skip - skipped)
+        while skip - skipped > TRANSFER_MAX:
+            response = reader.query(**query, Select="COUNT", Limit=skip - skipped)
             skipped += response["Count"]
             if "LastEvaluatedKey" not in response:
-                return WalkResult([], skipped, at_end=True)
+                return Walk([], skipped, at_end=True)
             query["ExclusiveStartKey"] = response["LastEvaluatedKey"]
         items: list[Item] = []
-        page_reads = 0
+        responses = 0
         while True:
-            response = self._reader.query(**query, Limit=skip - skipped + take - len(items))
+            response = reader.query(**query, Limit=skip - skipped + take - len(items))
             dropped = min(skip - skipped, len(response["Items"]))
             skipped += dropped
             items += response["Items"][dropped:]
-            page_reads += bool(response["Items"][dropped:])
-            if page_reads > self._page_reads:
+            responses += dropped < len(response["Items"])
+            if responses > RESPONSES_MAX:
                 raise PageTooLarge
             if "LastEvaluatedKey" not in response:
-                return WalkResult(items, skipped, at_end=True)
+                return Walk(items, skipped, at_end=True)
             if len(items) == take:
-                return WalkResult(items, skipped, at_end=False)
+                return Walk(items, skipped, at_end=False)
             query["ExclusiveStartKey"] = response["LastEvaluatedKey"]
 
     def _query(self, comparison: str, bound: str | None, *, forward: bool) -> dict[str, Any]:
