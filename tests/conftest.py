@@ -81,6 +81,7 @@ def running() -> Iterator[Running]:
 @pytest.fixture
 def lines(capsys: pytest.CaptureFixture[str]) -> Lines:
     """Return what the functions have logged since the last call, without cold starts, which the first test has."""
+
     def written() -> list[dict[str, Any]]:
         found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         return [line for line in found if "ColdStart" not in line]

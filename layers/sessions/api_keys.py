@@ -67,6 +67,11 @@ def hash_key(key: str) -> str:
     return hashlib.sha256(key.encode("ascii")).hexdigest()
 
 
+def is_expired(expires_at: int | None) -> bool:
+    """Return whether a time in seconds since 1970 has come; None never does."""
+    return expires_at is not None and expires_at <= time.time()
+
+
 class ApiKeys:
     """The API keys table, for lookups; only operators issue and revoke keys."""
 
@@ -93,10 +98,10 @@ class ApiKeys:
         if "Item" not in response:
             return Denial(UNKNOWN)
         found = _from_item(response["Item"])
+        if found is None:
+            return Denial(INVALID)
         # Time-to-live removes an expired key within days, not at once.
-        if found is not None and found.expires_at is not None and found.expires_at <= time.time():
-            return Denial(EXPIRED)
-        return found or Denial(INVALID)
+        return Denial(EXPIRED) if is_expired(found.expires_at) else found
 
 
 def _from_item(item: Item) -> ApiKey | None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from sessions.client import client
-from sessions.counting.writer import DEADLINE, PAUSE_MOST, TRIES, CountWriter, Limits
+from sessions.client import create_client as client
+from sessions.counting.writer import DEADLINE, PAUSE_MAX, TRIES, CountWriter, Limits
 from sessions_cli.items import item_of
 from tests.conftest import Lines
 from tests.counting.rows import expected, markers, numbers
@@ -284,7 +284,7 @@ def test_a_transaction_that_was_cancelled_in_passing_is_tried_again_after_a_paus
     assert numbers(service) == expected([session(1), session(2)])
     assert [line["Retries"] for line in lines()] == [[4]]
     assert len(boundary.pauses) == 4
-    assert all(0 <= pause <= PAUSE_MOST for pause in boundary.pauses)
+    assert all(0 <= pause <= PAUSE_MAX for pause in boundary.pauses)
     assert len(set(boundary.pauses)) > 1, "without jitter, all who collided collide again"
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from sessions.client import client
+from sessions.client import create_client as client
 from tests.service import AGENT, OTHER_AGENT, Service, newest_first, session, small_limits
 
 # Few distinct moments, so that many sessions share five seconds, ten minutes, a day or a month.
