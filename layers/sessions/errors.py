@@ -1,14 +1,14 @@
 """The exceptions that callers meet, as data: status, code, message and headers.
 
     ApiError
-    ├── InvalidParameter     400  caller error: a query parameter breaks the contract
+    ├── InvalidParameter     400  caller error: a query parameter breaks the contract; the message says how
     ├── Unauthorized         401  caller error: no live API key
     ├── Forbidden            403  caller error: another organization than the key's
     ├── NotFound             404  caller error: another path
     ├── MethodNotAllowed     405  caller error: another method on this path
     ├── PageTooLarge         500  server fault: the page exceeds Lambda's response
     ├── InternalError        500  server fault: stands for any other exception
-    └── Unavailable          503  server fault: DynamoDB throttled, timed out or was unreachable
+    └── Unavailable          503  server fault: DynamoDB throttled, timed out or was unreachable; a retry may succeed
 
 Source: the table of errors in the README. The gateway's own responses in `template.yaml` repeat these codes and
 messages; a test compares them.
@@ -37,40 +37,30 @@ class ApiError(Exception):
 
 
 class InvalidParameter(ApiError):
-    """A query parameter breaks the contract; the message names it and says what it accepts."""
-
     status = 400
     code = "invalid_parameter"
     message = "A query parameter is not valid."
 
 
 class Unauthorized(ApiError):
-    """The request carries no live API key."""
-
     status = 401
     code = "unauthorized"
     message = "The API key is missing, unknown, expired or revoked."
 
 
 class Forbidden(ApiError):
-    """`X-Org-Id` names an organization that the key does not belong to."""
-
     status = 403
     code = "forbidden"
     message = "X-Org-Id names an organization that this API key does not belong to."
 
 
 class NotFound(ApiError):
-    """No resource has this path."""
-
     status = 404
     code = "not_found"
     message = "There is nothing here; the list of sessions is at /v1/sessions."
 
 
 class MethodNotAllowed(ApiError):
-    """The resource exists and does not support this method."""
-
     status = 405
     code = "method_not_allowed"
     message = "/v1/sessions supports only GET."
@@ -78,8 +68,6 @@ class MethodNotAllowed(ApiError):
 
 
 class PageTooLarge(ApiError):
-    """The page exceeds the largest response that Lambda can return."""
-
     status = 500
     code = "page_too_large"
     message = "The page would exceed the largest possible response (6 MB); ask again with a lower limit."
@@ -87,8 +75,6 @@ class PageTooLarge(ApiError):
 
 
 class InternalError(ApiError):
-    """An unexpected fault, without any of our internals."""
-
     status = 500
     code = "internal_error"
     message = "Internal server error"
@@ -96,8 +82,6 @@ class InternalError(ApiError):
 
 
 class Unavailable(ApiError):
-    """DynamoDB throttled, timed out or was unreachable within the deadline; a retry may succeed."""
-
     status = 503
     code = "unavailable"
     message = "The service is busy or cannot be reached; try again shortly."
