@@ -14,6 +14,9 @@ SAM ?= $(firstword $(shell command -v sam 2>/dev/null) .venv-sam/bin/sam)
 # `make mutants` tries one change in so many.
 SAMPLE ?= 1
 
+# A virtual environment takes nothing from these.
+unexport PIP_USER PIP_TARGET PIP_PREFIX
+
 .PHONY: help run install test test-browser check format openapi build sam-local sbom audit proof mutants bench lock clean
 .DEFAULT_GOAL := help
 
@@ -45,14 +48,15 @@ check: $(VENV)/dev ## Formatting, lint, types, template, OpenAPI; never writes
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/zizmor --offline --quiet --no-progress .github
-	$(BIN)/python -m sessions_local.openapi_document --check
+	$(BIN)/python -m sessions_local.openapi_document | diff docs/openapi.json - \
+	  || { echo 'docs/openapi.json is not current; `make openapi` writes it.' >&2; exit 1; }
 
 format: $(VENV)/dev ## Format the code and repair what lint can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 openapi: $(VENV)/run ## Write docs/openapi.json from the contract
-	$(BIN)/python -m sessions_local.openapi_document
+	$(BIN)/python -m sessions_local.openapi_document > docs/openapi.json
 
 build: $(filter .venv-sam/bin/sam,$(SAM)) ## Build what `sam deploy` ships (needs Python 3.13)
 	$(SAM) build

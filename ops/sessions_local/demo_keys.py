@@ -24,13 +24,13 @@ class DemoKeys:
         self._impossible: set[str] = set()
 
     def on_record(self, record: dict[str, Any]) -> None:
-        """Issues the key of the organization that a stream record is about, if it is new."""
+        """Issue the key of the organization in a stream record, if it is new."""
         match record["dynamodb"].get("NewImage"):
             case dict(item) if "S" in item.get(ORGANIZATION_ID, {}):
                 self.issue(item[ORGANIZATION_ID]["S"])
 
     def issue(self, organization_id: str) -> None:
-        """Issues the key of an organization once; revoked, it stays so."""
+        """Issue the key of an organization once; after it is revoked it stays revoked."""
         if organization_id in self.issued or organization_id in self._impossible:
             return
         key = demo_key(organization_id)

@@ -1,45 +1,35 @@
-"""What people see of the functions' logs: warnings and errors, each as one line."""
+"""The functions' logs for people: warnings and errors, each as one line."""
 
 from __future__ import annotations
 
 import json
 import time
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
-_SHOWN_APART: Final = {"level", "message", "service", "exception", "stack_trace"}
-_NOT_SHOWN: Final = {
+HIDDEN: Final = {
     "_aws",
     "cold_start",
     "correlation_id",
+    "exception",
     "exception_name",
     "function_arn",
     "function_memory_size",
     "function_name",
     "function_request_id",
+    "level",
     "location",
+    "message",
     "sampling_rate",
+    "service",
+    "stack_trace",
     "timestamp",
     "xray_trace_id",
 }
-"""Fields of Powertools' Logger that say nothing on one machine ('Logger', structured keys)."""
-
-
-class FunctionLog:
-    """Writes log lines for people; everything as it is when they asked for all of it."""
-
-    def __init__(self, screen: TextIO, is_verbose: bool) -> None:
-        self._screen = screen
-        self._is_verbose = is_verbose
-
-    def __call__(self, function: str, line: str) -> None:
-        """Shows a line that a function logged, if it is worth it."""
-        text = line if self._is_verbose else readable(function, line)
-        if text.strip():
-            print(text, file=self._screen, flush=True)
+"""Fields of Powertools' Logger that are shown elsewhere, or say nothing on one machine."""
 
 
 def readable(function: str, line: str) -> str:
-    """A warning or an error as a line for people, with its traceback if it has one; '' for all that is routine."""
+    """Return a warning or an error for people, with its traceback if it has one; '' for other levels."""
     try:
         record = json.loads(line)
         level = record.get("level", "INFO")
@@ -48,7 +38,7 @@ def readable(function: str, line: str) -> str:
     if level in ("DEBUG", "INFO"):
         return ""
     metrics = {each["Name"] for made in record.get("_aws", {}).get("CloudWatchMetrics", []) for each in made["Metrics"]}
-    hidden = _SHOWN_APART | _NOT_SHOWN | metrics
+    hidden = HIDDEN | metrics
     fields = "".join(f" {name}={_value(value)}" for name, value in record.items() if name not in hidden)
     headline = f"{time.strftime('%H:%M:%S')} {level} {function}: {record.get('message', '')}{fields}"
     return printable(headline) + (f"\n{record['exception'].rstrip()}" if record.get("exception") else "")
@@ -59,5 +49,5 @@ def _value(value: Any) -> str:
 
 
 def printable(text: str) -> str:
-    """Without what a terminal would obey or could not show."""
+    """Return a text without characters that a terminal would obey or could not show."""
     return "".join(character if character.isprintable() else "?" for character in text)

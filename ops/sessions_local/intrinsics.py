@@ -17,17 +17,17 @@ PSEUDO_PARAMETERS: Final = {
 }
 
 _NO_VALUE: Final = object()
-"""What `!Ref AWS::NoValue` leaves behind until its property is dropped."""
+"""The value of `!Ref AWS::NoValue`, until its property is dropped."""
 
 
 def load(text: str) -> dict[str, Any]:
-    """A template's YAML with the short forms (`!Ref x`) as the long ones (`{"Ref": "x"}`)."""
+    """Return a template's YAML with the short forms (`!Ref x`) as the long ones (`{"Ref": "x"}`)."""
     document: dict[str, Any] = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader with more tags
     return document
 
 
 class Intrinsics:
-    """Evaluates the intrinsic functions in the values of one template."""
+    """The intrinsic functions of one template."""
 
     def __init__(
         self,
@@ -39,31 +39,27 @@ class Intrinsics:
         Args:
             document: the template, in the long forms.
             parameters: values that replace the defaults, of parameters and of pseudo parameters.
-            reference: what `Ref` returns for a resource, by its logical id.
+            reference: returns the value of `Ref` for the logical id of a resource.
         """
         defaults = {name: each["Default"] for name, each in document.get("Parameters", {}).items() if "Default" in each}
         self._values = PSEUDO_PARAMETERS | defaults | dict(parameters or {})
         self._conditions = document.get("Conditions", {})
-        self._mappings = document.get("Mappings", {})
         self._resources = document.get("Resources", {})
         self._reference = reference
         self._functions: dict[str, Callable[[Any], Any]] = {
             "Fn::And": lambda each: all(map(self._truth, each)),
             "Fn::Equals": lambda each: str(self.resolve(each[0])) == str(self.resolve(each[1])),
-            "Fn::FindInMap": self._find_in_map,
             "Fn::GetAtt": lambda each: each if isinstance(each, str) else ".".join(each),
             "Fn::If": lambda each: self._resolve(each[1] if self.holds(each[0]) else each[2]),
             "Fn::Join": lambda each: each[0].join(map(str, self.resolve(each[1]))),
             "Fn::Not": lambda each: not self._truth(each[0]),
             "Fn::Or": lambda each: any(map(self._truth, each)),
-            "Fn::Select": lambda each: self.resolve(each[1])[int(each[0])],
-            "Fn::Split": lambda each: str(self.resolve(each[1])).split(each[0]),
             "Fn::Sub": self._sub,
             "Ref": self._ref,
         }
 
     def resolve(self, value: Any) -> Any:
-        """The value with every function in it evaluated; `GetAtt` gives the text `LogicalId.Attribute`.
+        """Return the value with every function in it evaluated; `GetAtt` gives the text `LogicalId.Attribute`.
 
         Raises:
             ValueError: a function or a name is unknown.
@@ -72,7 +68,7 @@ class Intrinsics:
         return None if resolved is _NO_VALUE else resolved
 
     def holds(self, condition: str) -> bool:
-        """Whether the condition of this name is true."""
+        """Return whether the condition of this name is true."""
         return self._truth(self._conditions[condition])
 
     def _resolve(self, value: Any) -> Any:
@@ -107,17 +103,11 @@ class Intrinsics:
 
         def value(match: re.Match[str]) -> str:
             name = match[1]
-            if name.startswith("!"):
-                return f"${{{name[1:]}}}"
             if name in variables:
                 return str(self.resolve(variables[name]))
             return name if "." in name else str(self._ref(name))
 
-        return re.sub(r"\$\{([^}]+)\}", value, text)
-
-    def _find_in_map(self, argument: list[Any]) -> Any:
-        name, first, second = map(self.resolve, argument)
-        return self._mappings[name][first][second]
+        return re.sub(r"\$\{([^}!]+)\}", value, text)
 
 
 class _Loader(yaml.SafeLoader):

@@ -1,20 +1,12 @@
-"""The OpenAPI document of the endpoint, made from the contract; `docs/openapi.json` is what it prints.
-
-python -m sessions_local.openapi_document            writes docs/openapi.json
-python -m sessions_local.openapi_document --check    fails when that file is not current, and writes nothing
-"""
+"""The OpenAPI document of the endpoint, made from the contract; as a program it prints `docs/openapi.json`."""
 
 import json
-import sys
-from pathlib import Path
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 
 from sessions.contract import AGENT_ID_FILTER, INT32_MAX, LIMIT_DEFAULT, LIMIT_MAX, PARAMETERS, Page, PageRequest
 from sessions.errors import ApiError
-
-FILE: Final = Path(__file__).resolve().parents[2] / "docs" / "openapi.json"
 
 _SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "agent_id": {"type": ["string", "null"], "pattern": f"^({AGENT_ID_FILTER.strip('^$')})?$"},
@@ -109,11 +101,6 @@ def document() -> dict[str, Any]:
             },
         },
     }
-
-
-def document_text() -> str:
-    """The document as the file has it."""
-    return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _parameter(name: str) -> dict[str, Any]:
@@ -213,20 +200,5 @@ def _simplified(schema: Any) -> Any:
     return simple
 
 
-def main(arguments: list[str]) -> int:
-    """Writes the file, or with `--check` compares it; returns the exit status."""
-    if arguments == ["--check"]:
-        if not FILE.exists() or FILE.read_text(encoding="utf-8") != document_text():
-            print(f"{FILE} is not current; `make openapi` writes it.", file=sys.stderr)
-            return 1
-        return 0
-    if arguments:
-        print(__doc__, file=sys.stderr)
-        return 2
-    FILE.parent.mkdir(exist_ok=True)
-    FILE.write_text(document_text(), encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    print(json.dumps(document(), indent=2, ensure_ascii=False))

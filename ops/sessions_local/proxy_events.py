@@ -2,122 +2,84 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import unquote_plus
 
-from sessions_local.http_server import HttpRequest
-from sessions_local.sam_template import ACCOUNT, REGION
+from werkzeug import Request
+from werkzeug.datastructures import MultiDict
 
-API_ID: Final = "local"
+from sessions_local.http_server import ALL_HEADERS
+from sessions_local.sam_template import ACCOUNT, REGION, ROOT
 
-_UNKNOWN_IDENTITY: Final = (
-    "accessKey",
-    "accountId",
-    "caller",
-    "cognitoAuthenticationProvider",
-    "cognitoAuthenticationType",
-    "cognitoIdentityId",
-    "cognitoIdentityPoolId",
-    "principalOrgId",
-    "user",
-    "userArn",
-)
-"""Fields of the caller's identity that only callers with IAM credentials have."""
+RECORDED: Final[dict[str, Any]] = json.loads((ROOT / "events" / "list_first_page.json").read_text(encoding="utf-8"))
+"""An event of a real gateway; what does not depend on the request is taken from here."""
 
 
-class LambdaEventConverter:
-    """Makes the events of one stage."""
-
-    def __init__(self, stage: str) -> None:
-        self._stage = stage
-
-    def proxy_event(
-        self, request: HttpRequest, resource: str | None = None, path_parameters: Mapping[str, str] | None = None
-    ) -> dict[str, Any]:
-        """The event of a REST API ('Set up Lambda proxy integrations in API Gateway', input format).
-
-        Of a name that was sent several times the single-value fields hold the last value.
-        """
-        query = request.target.partition("?")[2]
-        now = time.time()
-        added = {
-            "X-Amzn-Trace-Id": f"Root=1-{int(now):08x}-{uuid.uuid4().hex[:24]}",
-            "X-Forwarded-For": request.source_ip,
-            "X-Forwarded-Port": str(request.port),
-            "X-Forwarded-Proto": "http",
-        }
-        headers = _grouped([*request.headers, *added.items()])
-        parameters = _grouped(query_pairs(query))
-        request_id = str(uuid.uuid4())
-        return {
-            "resource": resource,
-            "path": request.path,
-            "httpMethod": request.method,
-            "headers": _last_values(headers),
-            "multiValueHeaders": headers,
-            "queryStringParameters": _last_values(parameters) or None,
-            "multiValueQueryStringParameters": parameters or None,
-            "pathParameters": path_parameters or None,
-            "stageVariables": None,
-            "requestContext": {
-                "accountId": ACCOUNT,
-                "apiId": API_ID,
-                "deploymentId": API_ID,
-                "domainName": f"{API_ID}.execute-api.{REGION}.amazonaws.com",
-                "domainPrefix": API_ID,
-                "extendedRequestId": request_id,
-                "httpMethod": request.method,
-                "identity": dict.fromkeys(_UNKNOWN_IDENTITY)
-                | {"sourceIp": request.source_ip, "userAgent": request.header("User-Agent") or None},
-                "path": f"/{self._stage}{request.path}",
-                "protocol": request.protocol,
-                "requestId": request_id,
-                "requestTime": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now)),
-                "requestTimeEpoch": int(now * 1000),
-                "resourceId": API_ID,
-                "resourcePath": resource,
-                "stage": self._stage,
-            },
-            "body": request.body.decode("utf-8", "replace") if request.body else None,
-            "isBase64Encoded": False,
-        }
-
-    def authorizer_event(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """What an authorizer of type REQUEST gets ('Input to an API Gateway Lambda authorizer').
-
-        Unlike a function it gets empty objects where there is nothing, and no body.
-        """
-        path = event["path"].removeprefix("/")
-        arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{API_ID}/{self._stage}/{event['httpMethod']}/{path}"
-        kept = ("resource", "path", "httpMethod", "headers", "multiValueHeaders")
-        maps = ("queryStringParameters", "multiValueQueryStringParameters", "pathParameters", "stageVariables")
-        return (
-            {"type": "REQUEST", "methodArn": arn}
-            | {name: event[name] for name in kept}
-            | {name: event[name] or {} for name in maps}
-            | {"requestContext": dict(event["requestContext"])}
-        )
+def request_path(request: Request) -> str:
+    """Return the path as it was sent, not decoded; the request line may hold a whole URL."""
+    target = request.environ["RAW_URI"].encode("latin-1").decode()  # PEP 3333's encoding undone
+    return re.sub(r"^https?://[^/?]*", "", target, flags=re.IGNORECASE).partition("?")[0] or "/"
 
 
-def query_pairs(query: str) -> list[tuple[str, str]]:
-    """The parameters of a query string, decoded, in the order they were sent; what is not UTF-8 becomes U+FFFD."""
-    pairs = []
-    for part in query.split("&"):
-        if part:
-            name, _, value = part.partition("=")
-            pairs.append((unquote_plus(name), unquote_plus(value)))
-    return pairs
+def proxy_event(request: Request, stage: str, resource: str, path_parameters: Mapping[str, str]) -> dict[str, Any]:
+    """Return the event of a REST API ('Set up Lambda proxy integrations in API Gateway', input format).
+
+    Of a name that was sent several times the single-value fields hold the last value.
+    """
+    now = time.time()
+    path, request_id = request_path(request), str(uuid.uuid4())
+    headers = MultiDict(request.environ.get(ALL_HEADERS, request.headers.items()))
+    headers["X-Amzn-Trace-Id"] = f"Root=1-{int(now):08x}-{uuid.uuid4().hex[:24]}"
+    headers["X-Forwarded-For"] = str(request.remote_addr)
+    headers["X-Forwarded-Port"] = request.environ["SERVER_PORT"]
+    headers["X-Forwarded-Proto"] = "http"
+    caller = {"sourceIp": request.remote_addr, "userAgent": request.headers.get("User-Agent")}
+    context = RECORDED["requestContext"] | {
+        "extendedRequestId": request_id,
+        "httpMethod": request.method,
+        "identity": RECORDED["requestContext"]["identity"] | caller,
+        "path": f"/{stage}{path}",
+        "protocol": request.environ["SERVER_PROTOCOL"],
+        "requestId": request_id,
+        "requestTime": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now)),
+        "requestTimeEpoch": int(now * 1000),
+        "resourcePath": resource,
+        "stage": stage,
+    }
+    del context["authorizer"]
+    return RECORDED | {
+        "resource": resource,
+        "path": path,
+        "httpMethod": request.method,
+        "headers": _last_values(headers),
+        "multiValueHeaders": headers.to_dict(flat=False),
+        "queryStringParameters": _last_values(request.args) or None,
+        "multiValueQueryStringParameters": request.args.to_dict(flat=False) or None,
+        "pathParameters": dict(path_parameters) or None,
+        "requestContext": context,
+        "body": request.get_data().decode("utf-8", "replace") or None,
+    }
 
 
-def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    grouped: dict[str, list[str]] = {}
-    for name, value in pairs:
-        grouped.setdefault(name, []).append(value)
-    return grouped
+def authorizer_event(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the event of an authorizer of type REQUEST ('Input to an API Gateway Lambda authorizer').
+
+    Unlike a function's it has empty objects where there is nothing, and no body.
+    """
+    context = event["requestContext"]
+    path = f"{context['apiId']}/{context['stage']}/{event['httpMethod']}/{event['path'].removeprefix('/')}"
+    kept = ("resource", "path", "httpMethod", "headers", "multiValueHeaders", "requestContext")
+    maps = ("queryStringParameters", "multiValueQueryStringParameters", "pathParameters", "stageVariables")
+    return (
+        {"type": "REQUEST", "methodArn": f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{path}"}
+        | {name: event[name] for name in kept}
+        | {name: event[name] or {} for name in maps}
+    )
 
 
-def _last_values(values: Mapping[str, list[str]]) -> dict[str, str]:
-    return {name: each[-1] for name, each in values.items()}
+def _last_values(values: MultiDict[str, str]) -> dict[str, str]:
+    return {name: each[-1] for name, each in values.lists()}

@@ -1,14 +1,13 @@
-"""What `template.yaml` says of tables, functions, routes, gateway responses and the stream.
+"""The tables, functions, routes, gateway responses and the stream of `template.yaml`, read as CloudFormation does.
 
-Read as CloudFormation would deploy it with the parameters' defaults, so that the local API, and the
-tests, repeat nothing of it.
+The local API and the tests take all of these from here and repeat none.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -24,79 +23,73 @@ ACCOUNT: Final = PSEUDO_PARAMETERS["AWS::AccountId"]
 _OPEN_METHOD: Final = "x-amazon-apigateway-any-method"
 _INTEGRATION: Final = "x-amazon-apigateway-integration"
 
+GATEWAY_STATUS_DEFAULT: Final = 400
+"""Status of the gateway's own response when the template does not say, which it does for all but DEFAULT_4XX."""
+
 TIMEOUT_DEFAULT: Final = 3
 """Seconds that a function has when the template does not say ('Configure Lambda function timeout')."""
-
-STREAM_BATCH_DEFAULT: Final = 100
-"""Records in a batch from a stream when the template does not say ('CreateEventSourceMapping')."""
 
 
 class Table(NamedTuple):
     """A DynamoDB table."""
 
-    name: str
-    """`SessionsTable` is called `sessions` here."""
-    arguments: dict[str, Any]
-    """What `create_table` takes. Encryption, backups and time-to-live are left out: they change no response."""
+    name: str  # `SessionsTable` is called `sessions` here
+    arguments: dict[
+        str, Any
+    ]  # arguments of `create_table`, without encryption, backups and time-to-live, which change no response
 
 
 class Function(NamedTuple):
     """A Lambda function."""
 
-    name: str
-    """`ListSessionsFunction` is called `list_sessions` here."""
+    name: str  # `ListSessionsFunction` is called `list_sessions` here
     folder: Path
-    handler: str
-    """Module and name, as in `app.handler`."""
+    handler: str  # module and name, as in `app.handler`
     environment: dict[str, str]
-    timeout: float
-    """Seconds."""
-    memory: int
-    """Megabytes."""
+    timeout: float  # seconds
+    memory: int  # megabytes
 
 
 class Authorizer(NamedTuple):
     """A Lambda authorizer of type REQUEST."""
 
     function: str
-    headers: list[str]
-    """Headers that must be present and not empty; otherwise the authorizer is not called."""
+    headers: list[str]  # without one of these headers the gateway refuses a request by itself
 
 
 class Route(NamedTuple):
-    """A method of a resource, and what it leads to."""
+    """A method of a resource, with its function."""
 
     resource: str
-    method: str
-    """`ANY` stands for all that the gateway knows."""
+    method: str  # `ANY` stands for all that the gateway knows
     function: str
     authorizer: str | None
 
 
 class GatewayResponse(NamedTuple):
-    """What the gateway responds by itself in one kind of case."""
+    """A response that the gateway makes by itself."""
 
-    status: int | None
-    """None keeps the status of the case."""
-    headers: dict[str, str]
-    """Values as the gateway reads them: `'text'` or `context.requestId`."""
-    templates: dict[str, str]
-    """Bodies by content type."""
+    status: int
+    headers: dict[str, str]  # values as the gateway reads them: `'text'` or `context.requestId`
+    template: str  # the body
 
 
-class Stream(NamedTuple):
-    """The event source mapping from a table's stream to a function."""
+class EventSource(NamedTuple):
+    """The event source mapping from a table's stream to a function; defaults are CreateEventSourceMapping's."""
 
     table: str
     function: str
     starting_position: str
-    batch_size: int
-    patterns: list[dict[str, Any]]
-    """Event filters, any of which lets a record through; none lets all through."""
+    batch_size: int = 100
+    retries: int = -1  # attempts to repeat a batch that failed; -1 for no limit
+    bisects: bool = False  # whether a batch is halved when the function raises
+    patterns: Sequence[
+        dict[str, Any]
+    ] = ()  # filter patterns; a record is delivered if one of them matches, or if there is none
 
 
 class Template(NamedTuple):
-    """What the local API takes from the template."""
+    """The parts of the template that exist on one machine."""
 
     stage: str
     tables: list[Table]
@@ -104,76 +97,72 @@ class Template(NamedTuple):
     authorizers: dict[str, Authorizer]
     routes: list[Route]
     gateway_responses: dict[str, GatewayResponse]
-    stream: Stream
+    event_source: EventSource
 
     @classmethod
     def read(cls, path: Path = ROOT / "template.yaml", parameters: Mapping[str, str] | None = None) -> Template:
-        """The template in a file.
+        """Return the template of a file.
 
         Args:
-            parameters: values that take the place of the defaults.
+            parameters: values that replace the defaults.
 
         Raises:
-            ValueError: it uses something of CloudFormation that is not known here.
+            ValueError: the template uses an intrinsic function or a name that is not known here.
         """
-        return _read(_Resources(load(path.read_text(encoding="utf-8")), parameters or {}), path.parent)
+        resources = _Resources(load(path.read_text(encoding="utf-8")), parameters or {})
+        functions = dict(resources.of_type("AWS::Serverless::Function"))
+        ((_, api),) = resources.of_type("AWS::Serverless::Api")
+        return cls(
+            stage=api["StageName"],
+            tables=[
+                _table(local_name(each), properties) for each, properties in resources.of_type("AWS::DynamoDB::Table")
+            ],
+            functions=[_function(local_name(each), properties, path.parent) for each, properties in functions.items()],
+            authorizers={
+                name: Authorizer(_function_in(each["FunctionArn"]), each["Identity"]["Headers"])
+                for name, each in api["Auth"]["Authorizers"].items()
+            },
+            routes=list(_routes(api["DefinitionBody"]["paths"])),
+            gateway_responses={name: _gateway_response(each) for name, each in api["GatewayResponses"].items()},
+            event_source=next(_event_sources(functions)),
+        )
 
     def function(self, name: str) -> Function:
-        """The function of this name, which is also its folder's."""
+        """Return the function of this name, which is also its folder's."""
         return next(function for function in self.functions if function.name == name)
 
     @property
     def called_functions(self) -> list[Function]:
-        """The functions that a route, an authorizer or the stream leads to."""
+        """The functions that a route, an authorizer or the stream calls."""
         names = {route.function for route in self.routes} | {each.function for each in self.authorizers.values()}
-        return [function for function in self.functions if function.name in names | {self.stream.function}]
-
-
-def _read(resources: _Resources, root: Path) -> Template:
-    functions = []
-    for logical_id, properties in resources.of_type("AWS::Serverless::Function"):
-        functions.append(
-            Function(
-                name=local_name(logical_id),
-                folder=root / properties["CodeUri"],
-                handler=properties["Handler"],
-                environment={
-                    name: str(value) for name, value in properties.get("Environment", {}).get("Variables", {}).items()
-                },
-                timeout=float(properties.get("Timeout", TIMEOUT_DEFAULT)),
-                memory=int(properties["MemorySize"]),
-            )
-        )
-    ((_, api),) = resources.of_type("AWS::Serverless::Api")
-    return Template(
-        stage=api["StageName"],
-        tables=[
-            Table(local_name(logical_id), _table_arguments(local_name(logical_id), properties))
-            for logical_id, properties in resources.of_type("AWS::DynamoDB::Table")
-        ],
-        functions=functions,
-        authorizers={
-            name: Authorizer(_function_in(each["FunctionArn"]), each["Identity"]["Headers"])
-            for name, each in api["Auth"]["Authorizers"].items()
-        },
-        routes=list(_routes(api["DefinitionBody"]["paths"])),
-        gateway_responses={name: _gateway_response(each) for name, each in api["GatewayResponses"].items()},
-        stream=next(_streams(resources)),
-    )
+        names.add(self.event_source.function)
+        return [function for function in self.functions if function.name in names]
 
 
 def local_name(logical_id: str) -> str:
-    """The name of a resource on this machine: snake case, and without its kind."""
+    """Return the name of a resource on this machine: snake case, without its kind."""
     words = re.findall(r"[A-Z][a-z0-9]*", logical_id)
     return "_".join(words[:-1]).lower()
 
 
-def _table_arguments(name: str, properties: dict[str, Any]) -> dict[str, Any]:
+def _table(name: str, properties: dict[str, Any]) -> Table:
     kept = ("AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes")
     arguments = {"TableName": name} | {key: properties[key] for key in kept if key in properties}
     if "StreamSpecification" in properties:
         arguments["StreamSpecification"] = {"StreamEnabled": True} | properties["StreamSpecification"]
-    return arguments
+    return Table(name, arguments)
+
+
+def _function(name: str, properties: dict[str, Any], root: Path) -> Function:
+    variables = properties.get("Environment", {}).get("Variables", {})
+    return Function(
+        name=name,
+        folder=root / properties["CodeUri"],
+        handler=properties["Handler"],
+        environment={variable: str(value) for variable, value in variables.items()},
+        timeout=float(properties.get("Timeout", TIMEOUT_DEFAULT)),
+        memory=int(properties["MemorySize"]),
+    )
 
 
 def _routes(paths: dict[str, Any]) -> Iterator[Route]:
@@ -190,24 +179,29 @@ def _routes(paths: dict[str, Any]) -> Iterator[Route]:
 
 def _gateway_response(properties: dict[str, Any]) -> GatewayResponse:
     return GatewayResponse(
-        status=int(properties["StatusCode"]) if "StatusCode" in properties else None,
+        status=int(properties.get("StatusCode", GATEWAY_STATUS_DEFAULT)),
         headers=properties.get("ResponseParameters", {}).get("Headers", {}),
-        templates=properties.get("ResponseTemplates", {}),
+        template=properties["ResponseTemplates"]["application/json"],
     )
 
 
-def _streams(resources: _Resources) -> Iterator[Stream]:
-    for logical_id, function in resources.of_type("AWS::Serverless::Function"):
+def _event_sources(functions: Mapping[str, dict[str, Any]]) -> Iterator[EventSource]:
+    for logical_id, function in functions.items():
         for event in function.get("Events", {}).values():
             if event["Type"] == "DynamoDB":
                 properties = event["Properties"]
                 filters = properties.get("FilterCriteria", {}).get("Filters", [])
-                yield Stream(
+                given = {
+                    "batch_size": properties.get("BatchSize"),
+                    "retries": properties.get("MaximumRetryAttempts"),
+                    "bisects": properties.get("BisectBatchOnFunctionError"),
+                    "patterns": [json.loads(each["Pattern"]) for each in filters],
+                }
+                yield EventSource(
                     table=local_name(properties["Stream"].partition(".")[0]),
                     function=local_name(logical_id),
                     starting_position=properties["StartingPosition"],
-                    batch_size=int(properties.get("BatchSize", STREAM_BATCH_DEFAULT)),
-                    patterns=[json.loads(each["Pattern"]) for each in filters],
+                    **{name: value for name, value in given.items() if value is not None},
                 )
 
 
@@ -219,7 +213,7 @@ def _function_in(arn: str) -> str:
 
 
 class _Resources:
-    """The resources of a template with their intrinsic functions evaluated."""
+    """The resources of a template, with their intrinsic functions evaluated."""
 
     def __init__(self, document: dict[str, Any], parameters: Mapping[str, str]) -> None:
         self._resources = document["Resources"]
@@ -227,7 +221,7 @@ class _Resources:
         self._intrinsics = Intrinsics(document, parameters, self._reference)
 
     def of_type(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Logical id and properties of every resource of a type; functions inherit the globals as in SAM."""
+        """Return logical id and properties of every resource of a type; functions inherit the globals as in SAM."""
         for logical_id, resource in self._resources.items():
             is_created = "Condition" not in resource or self._intrinsics.holds(resource["Condition"])
             if resource["Type"] == kind and is_created:
@@ -235,13 +229,13 @@ class _Resources:
                 yield logical_id, self._intrinsics.resolve(_merged(inherited, resource["Properties"]))
 
     def _reference(self, logical_id: str) -> str:
-        # The functions are given names of tables; other resources only have to be told apart.
+        # Functions are given the names of tables; of other resources only the logical id is needed.
         is_table = self._resources.get(logical_id, {}).get("Type") == "AWS::DynamoDB::Table"
         return local_name(logical_id) if is_table else logical_id
 
 
 def _merged(inherited: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Properties with the globals that they inherit: maps are merged, anything else is replaced ('Globals' of SAM)."""
+    """Return properties with the globals they inherit: maps are merged, others replaced ('Globals' of SAM)."""
     merged = inherited | own
     for name in inherited.keys() & own.keys():
         if isinstance(inherited[name], dict) and isinstance(own[name], dict):

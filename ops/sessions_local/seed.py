@@ -1,109 +1,97 @@
-"""Fills the tables of the local API: the sample or a file of sessions, with progress, and the counts they make."""
+"""The sessions that the local API starts with, and their counts."""
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from sessions.schema import ORGANIZATION_ID
-from sessions_cli.dynamodb import scan
+from sessions.histograms import Row, add
+from sessions.schema import (
+    CREATED_AT_ID,
+    ID,
+    ORGANIZATION_AGENT,
+    ORGANIZATION_ID,
+    Item,
+    count_row_key,
+    index_keys,
+    marker_item,
+)
+from sessions_cli.dynamodb import BATCH_WRITES, scan
 from sessions_cli.load import RejectedLine, load
-from sessions_cli.progress import OnProgress, Progress
-from sessions_cli.reconcile import rebuild
-from sessions_cli.sources import Line, NotLines, Source, UnreadableSource
-from sessions_cli.tables import Tables
-from sessions_local import sample
+from sessions_cli.progress import OnProgress
+from sessions_cli.sources import Source, UnreadableSource
+from sessions_local.local_tables import COUNTS, SESSIONS
 from sessions_local.settings import CannotStart
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-    from sessions_local.stream_poller import StreamPoller
 
-SESSIONS, COUNTS, API_KEYS = "sessions", "counts", "api_keys"
-"""The tables, as their logical ids in `template.yaml` name them."""
+class Seed:
+    """A file or a folder of sessions, found to be readable."""
 
-COUNTING_SECONDS: Final = 600.0
-"""How long the data may take to be counted before it is served nevertheless."""
-
-REBUILD_RATE: Final = 1e6
-"""Sessions a second: there is no live counting beside it that would have to be spared."""
-
-
-class Data:
-    """The sessions to start with: a file, a folder of files, the sample, or none."""
-
-    def __init__(self, path: str | None) -> None:
+    def __init__(self, path: str) -> None:
         """
         Args:
-            path: what `sessions load` takes; '' for none, None for the sample.
+            path: what `sessions load` takes.
 
         Raises:
             CannotStart: it cannot be read.
         """
         self._path = path
         try:
-            self._source = Source(path) if path else None
-            self._total = self._source.total() if self._source else None
+            self._source = Source(path)
+            self._total = self._source.total()
         except UnreadableSource as error:
             raise CannotStart(f"DATA: {error}") from None
 
-    def load_and_count(self, client: DynamoDBClient, poller: StreamPoller) -> None:
-        """Loads it, and waits until the stream has counted it.
+    def load(self, client: DynamoDBClient, progress: OnProgress) -> None:
+        """Write the sessions into the table, and name the lines that are none.
 
         Raises:
-            CannotStart: it cannot be read.
+            CannotStart: the file cannot be read.
         """
-        with Progress() as progress:
-            loaded = self._load(client, progress)
-            counted = poller.catch_up(
-                COUNTING_SECONDS, lambda: progress("counting", min(poller.records_read, loaded), loaded)
-            )
-            if not counted:
-                print("Not everything is counted yet; totals will follow.", file=sys.stderr)
-
-    def load_without_stream(self, client: DynamoDBClient) -> None:
-        """Loads it into an engine without streams, and counts it by a rebuild.
-
-        Raises:
-            CannotStart: it cannot be read.
-        """
-        with Progress() as progress:
-            self._load(client, progress)
-            rebuild(Tables(client, SESSIONS, COUNTS), rate=REBUILD_RATE, progress=progress)
-
-    def _load(self, client: DynamoDBClient, progress: OnProgress) -> int:
-        """Loads; returns how many sessions were."""
-        lines: Iterable[Line]
-        total = self._total
-        if self._source is not None:
-            lines = self._source.lines()
-        elif self._path is None:
-            lines = [Line(number, json.dumps(each).encode()) for number, each in enumerate(sample.sessions(), 1)]
-            total = len(lines)
-        else:
-            return 0
-
-        name = self._path or "the sample"
 
         def reject(rejected: RejectedLine) -> None:
-            print(f"{name}, {rejected.line.place}: not loaded: {rejected.reason}", file=sys.stderr, flush=True)
+            print(f"{self._path}, {rejected.line.place}: not loaded: {rejected.reason}", file=sys.stderr, flush=True)
 
         try:
-            report = load(client, SESSIONS, lines, reject=reject, progress=progress, total=total)
-        except NotLines as error:
-            convert = f"`jq -c '{error.jq_filter}' {name} > sessions.ndjson` converts it."
-            raise CannotStart(f"DATA: {error}; {convert}") from None
+            report = load(client, SESSIONS, self._source.lines(), reject=reject, progress=progress, total=self._total)
         except UnreadableSource as error:
-            raise CannotStart(f"DATA: {error}") from None
+            jq_filter = getattr(error, "jq_filter", None)
+            convert = f"; `jq -c '{jq_filter}' {self._path} > sessions.ndjson` converts it." if jq_filter else ""
+            raise CannotStart(f"DATA: {error}{convert}") from None
         if report.rejected or not report.loaded:
-            print(f"{name}: {report.loaded:,} loaded, {report.rejected:,} not", file=sys.stderr, flush=True)
-        return report.loaded
+            print(f"{self._path}: {report.loaded:,} loaded, {report.rejected:,} not", file=sys.stderr, flush=True)
+
+
+def write_counts(client: DynamoDBClient, progress: OnProgress) -> None:
+    """Count every session in the table, in a counts table that is empty, without moto's slow transactions.
+
+    The rows are those that the stream and `sessions counts rebuild` would write.
+    """
+    changes: Counter[tuple[Row, str]] = Counter()
+    items: list[Item] = []
+    for page in scan(client, SESSIONS, [ID, ORGANIZATION_ID, ORGANIZATION_AGENT, CREATED_AT_ID]):
+        for item in page:
+            session_id = item[ID]["S"]
+            keys = index_keys(session_id, item)
+            if keys is not None:
+                add(changes, keys, 1)
+                items.append(marker_item(session_id, keys))
+    rows: defaultdict[Row, Item] = defaultdict(dict)
+    for (row, bin_name), count in changes.items():
+        rows[row][bin_name] = {"N": str(count)}
+    items += [count_row_key(*row) | bins for row, bins in rows.items()]
+    for start in range(0, len(items), BATCH_WRITES):
+        requests: list[Any] = [{"PutRequest": {"Item": item}} for item in items[start : start + BATCH_WRITES]]
+        client.batch_write_item(RequestItems={COUNTS: requests})
+        progress("counting", start + len(requests), len(items))
 
 
 def organizations(client: DynamoDBClient) -> Iterator[str]:
-    """The organization of every session in the table."""
+    """Return the organization of every session in the table."""
     for page in scan(client, SESSIONS, [ORGANIZATION_ID]):
         yield from (item[ORGANIZATION_ID]["S"] for item in page if "S" in item.get(ORGANIZATION_ID, {}))

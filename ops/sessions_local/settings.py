@@ -6,13 +6,15 @@ DYNAMODB_PORT   port of the embedded DynamoDB (8001)
 DATA            what to serve instead of the sample, as `sessions load` takes it (NDJSON of Sessions); empty for nothing
 CORS_ORIGINS    origins of web consoles that may call, as the template's parameter CorsOrigins
 VERBOSE         anything but empty shows all log lines of the functions, as they are
-AWS_ENDPOINT_URL_DYNAMODB   a DynamoDB-compatible engine that already runs, instead of the embedded one
+AWS_ENDPOINT_URL_DYNAMODB   a DynamoDB-compatible engine that already runs, instead of the embedded one, which is made
+                            for thousands of sessions, not for tens of thousands
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -21,10 +23,14 @@ from sessions_cli.target import is_aws_host, is_url
 HOST: Final = "127.0.0.1"
 PORT: Final = 8080
 DYNAMODB_PORT: Final = 8001
+SAMPLE: Final = str(Path(__file__).with_name("sample.ndjson"))
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
-_PORT_MAX: Final = 65535
+PORT_MAX: Final = 65535
+
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+"""A browser leaves these out of an origin (RFC 6454, section 6.2)."""
 
 
 class CannotStart(Exception):
@@ -32,21 +38,21 @@ class CannotStart(Exception):
 
 
 class Settings(NamedTuple):
-    """What was asked for."""
+    """The settings of one start."""
 
     host: str
     port: int
     dynamodb_port: int
-    data: str | None
-    """A file or folder of sessions; '' for none, None for the sample."""
+    data: str
+    """A file or folder of sessions; '' for none."""
     endpoint: str | None
-    """Of an engine that already runs."""
+    """URL of an engine that already runs."""
     cors_origins: list[str]
     is_verbose: bool
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
-        """The settings of an environment.
+        """Return the settings in an environment.
 
         Raises:
             CannotStart: a value is not valid.
@@ -57,13 +63,16 @@ class Settings(NamedTuple):
         port, dynamodb_port = _port(environment, "PORT", PORT), _port(environment, "DYNAMODB_PORT", DYNAMODB_PORT)
         if port == dynamodb_port != 0 and endpoint is None:
             raise CannotStart(f"PORT and DYNAMODB_PORT are both {port}.")
+        origins = [each.strip() for each in environment.get("CORS_ORIGINS", "").split(",") if each.strip()]
+        for origin in origins:
+            _check_origin(origin)
         return cls(
             host=environment.get("HOST", "").strip() or HOST,
             port=port,
             dynamodb_port=dynamodb_port,
-            data=environment.get("DATA"),
+            data=environment.get("DATA", SAMPLE),
             endpoint=endpoint,
-            cors_origins=[each.strip() for each in environment.get("CORS_ORIGINS", "").split(",") if each.strip()],
+            cors_origins=origins,
             is_verbose=bool(environment.get("VERBOSE")),
         )
 
@@ -75,10 +84,25 @@ def _check_endpoint(endpoint: str) -> None:
         raise CannotStart(f"AWS_ENDPOINT_URL_DYNAMODB is AWS itself ({endpoint}); this is for one machine.")
 
 
+def _check_origin(origin: str) -> None:
+    """Refuse an origin that differs from every `Origin` header, which would silently allow nobody."""
+    try:
+        parts = urlsplit(origin)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if host is None or parts.scheme not in DEFAULT_PORTS or not origin.isascii() or "*" in origin:
+        raise CannotStart(f"CORS_ORIGINS: {origin!r} is not an origin such as https://console.example.com.")
+    bracketed = f"[{host}]" if ":" in host else host
+    sent = f"{parts.scheme}://{bracketed}" + (f":{port}" if port not in (None, DEFAULT_PORTS[parts.scheme]) else "")
+    if origin != sent:
+        raise CannotStart(f"CORS_ORIGINS: no browser sends the origin {origin!r}; use {sent!r}.")
+
+
 def _port(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name, "").strip()
     if not text:
         return default
-    if re.fullmatch(r"[0-9]{1,5}", text) is None or int(text) > _PORT_MAX:
-        raise CannotStart(f"{name} is {text!r}; it must be a number from 0 to {_PORT_MAX}.")
+    if re.fullmatch(r"[0-9]{1,5}", text) is None or int(text) > PORT_MAX:
+        raise CannotStart(f"{name} is {text!r}; it must be a number from 0 to {PORT_MAX}.")
     return int(text)

@@ -8,34 +8,56 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
-from contextlib import ExitStack
-from typing import Final, TextIO
-from urllib.parse import urlsplit
+from typing import Any, Final, TextIO
 
 from botocore.exceptions import BotoCoreError, ClientError
+from werkzeug import Request
 
-from sessions_local import embedded_dynamodb as dynamodb
-from sessions_local import seed as loading
-from sessions_local.browser_pages import Site
+from sessions_cli.progress import Progress
+from sessions_cli.reconcile import rebuild
+from sessions_cli.tables import Tables
+from sessions_local.browser_pages import BrowserPages
 from sessions_local.demo_keys import DemoKeys
-from sessions_local.function_log import FunctionLog
+from sessions_local.embedded_dynamodb import EmbeddedDynamoDB
+from sessions_local.function_log import readable
 from sessions_local.gateway import Gateway
-from sessions_local.http_server import HttpRequest, HttpServer, bound_socket
+from sessions_local.http_server import open_port, serve, url_of
 from sessions_local.lambda_runtime import FunctionFailed, FunctionTimedOut, LambdaRuntime
+from sessions_local.local_tables import (
+    API_KEYS,
+    COUNTS,
+    SESSIONS,
+    Clients,
+    create_clients,
+    create_missing_tables,
+    stream_arn,
+)
 from sessions_local.sam_template import REGION, Template
+from sessions_local.seed import Seed, organizations, write_counts
 from sessions_local.settings import LOOPBACK, CannotStart, Settings
-from sessions_local.stream_poller import StreamPoller
+from sessions_local.stream_poller import Record, StreamPoller
 
 OPEN_WARNING: Final = """\
 warning: listening on {host}, not only on this machine. Whoever reaches these ports can read and change all
 data here: the demo keys can be guessed, and the embedded DynamoDB takes any credentials.
 """
 
+COUNTING_SECONDS: Final = 600.0
+"""How long another engine's stream may take to be read before requests are answered nevertheless."""
+
+REBUILD_RATE: Final = 1e6
+"""Sessions a second: no live counting has to be spared."""
+
+CREDENTIALS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+REGIONS: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
+ENGINE_VARIABLES: Final = (*CREDENTIALS, *REGIONS, "AWS_CA_BUNDLE", "AWS_ENDPOINT_URL_DYNAMODB_STREAMS")
+"""Variables of the shell that another engine may need."""
+
 
 def main() -> int:
-    """Serves until a signal ends the process; returns the exit status when it cannot start."""
+    """Serve until a signal ends the process; return the exit status when that cannot start."""
     try:
-        serve(Settings.read(os.environ), sys.stdout)
+        start(Settings.read(os.environ), sys.stdout)
     except CannotStart as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return 1
@@ -43,70 +65,94 @@ def main() -> int:
     return 0
 
 
-def serve(settings: Settings, screen: TextIO) -> None:
-    """Starts everything; returns when requests are served. Nothing has to be stopped: all threads are daemons.
-
-    Args:
-        screen: for people.
+def start(settings: Settings, screen: TextIO) -> None:
+    """Start everything; all threads are daemons, so that nothing has to be stopped.
 
     Raises:
-        CannotStart: a port is busy, the data cannot be read, or the engine or a function does not start.
+        CannotStart: a port is in use, the data cannot be read, or the engine or a function does not start.
     """
-    with ExitStack() as opened:  # what can be wrong is found before the work that takes its time
-        api_socket = opened.enter_context(_bound(settings.host, settings.port, "PORT"))
-        data = loading.Data(settings.data)
-        engine: dynamodb.DynamoDB
-        if settings.endpoint is None:
-            dynamodb_socket = opened.enter_context(_bound(settings.host, settings.dynamodb_port, "DYNAMODB_PORT"))
-            engine = dynamodb.EmbeddedDynamoDB(dynamodb_socket)
-        else:
-            engine = dynamodb.ExternalDynamoDB(settings.endpoint)
-        opened.pop_all()
+    # Mistakes are found before the work that takes its time.
+    listener = _open(settings.host, settings.port, "PORT")
+    seed = Seed(settings.data) if settings.data else None
+    dynamodb_listener = None if settings.endpoint else _open(settings.host, settings.dynamodb_port, "DYNAMODB_PORT")
     if settings.host not in LOOPBACK:
         print(OPEN_WARNING.format(host=settings.host), file=sys.stderr, flush=True)
-    _use_engine(engine)
+    url = url_of(dynamodb_listener) if dynamodb_listener else str(settings.endpoint)
+    _use_engine(url, is_embedded=dynamodb_listener is not None)
+    engine = EmbeddedDynamoDB(dynamodb_listener) if dynamodb_listener else None
 
     template = Template.read(parameters={"CorsOrigins": ",".join(settings.cors_origins)})
-    log = FunctionLog(sys.stderr, settings.is_verbose)
+
+    def log(function: str, line: str) -> None:
+        text = line if settings.is_verbose else readable(function, line)
+        if text.strip():
+            print(text, file=sys.stderr, flush=True)
+
     functions = {function.name: LambdaRuntime(function, log) for function in template.called_functions}
-    client, streams = dynamodb.clients(engine)
-    keys = DemoKeys(client, loading.API_KEYS)
+    clients = create_clients(url)
+    keys = DemoKeys(clients.dynamodb, API_KEYS)
     try:
-        dynamodb.create_missing_tables(client, template.tables)
-        arn = dynamodb.stream_arn(client, streams, template.stream.table)
+        create_missing_tables(clients.dynamodb, template.tables)
         for function in functions.values():
             function.wait_until_loaded()
-        if arn is None:
-            print(f"{engine.url} has no streams: only `sessions counts rebuild` updates the totals.", file=screen)
-            data.load_without_stream(client)
-            for organization_id in loading.organizations(client):
-                keys.issue(organization_id)
-        else:
-            count_sessions = functions[template.stream.function]
-            poller = StreamPoller(
-                streams,
-                arn,
-                template.stream,
-                lambda event: count_sessions.invoke(event).payload,
-                keys.on_record,
-                engine.written,
-            )
-            data.load_and_count(client, poller)
+        with Progress() as progress:
+            if seed:
+                seed.load(clients.dynamodb, progress)
+            count_sessions = functions[template.event_source.function]
+            _count(clients, template, engine, count_sessions, keys, progress)
+        for organization_id in organizations(clients.dynamodb):
+            keys.issue(organization_id)
     except (ClientError, BotoCoreError) as error:
-        raise CannotStart(f"DynamoDB at {engine.url}: {error}") from None
+        raise CannotStart(f"DynamoDB at {url}: {error}") from None
     except (FunctionFailed, FunctionTimedOut) as error:
         raise CannotStart(f"a function does not start: {error}") from None
 
-    invoke = {name: function.invoke for name, function in functions.items()}
-    gateway = Gateway(template, invoke, settings.cors_origins)
+    gateway = Gateway(template, {name: each.invoke for name, each in functions.items()})
     totals = {each: _total(gateway, key) for each, key in keys.issued.items()}
-    server = HttpServer(api_socket, Site(gateway.respond, keys.issued).respond, gateway.refuse)
-    _welcome(screen, server.url, engine, [table.name for table in template.tables], keys.issued, totals)
+    api_url = url_of(listener)
+    serve(listener, BrowserPages(gateway.respond, keys.issued).application(), "http", logs=True)
+    _welcome(screen, api_url, url, [table.name for table in template.tables], keys.issued, totals)
 
 
-def _bound(host: str, port: int, name: str) -> socket.socket:
+def _count(
+    clients: Clients,
+    template: Template,
+    engine: EmbeddedDynamoDB | None,
+    count_sessions: LambdaRuntime,
+    keys: DemoKeys,
+    progress: Progress,
+) -> None:
+    """Count what is in the table, and from then on what the stream brings."""
+    table = template.event_source.table
+    arn = stream_arn(clients, table)
+    if arn is None:
+        print("This engine has no streams: only `sessions counts rebuild` updates the totals.", file=sys.stderr)
+        rebuild(Tables(clients.dynamodb, SESSIONS, COUNTS), rate=REBUILD_RATE, progress=progress)
+        return
+
+    def on_read(records: list[Record]) -> None:
+        if engine:
+            engine.trim_stream(table, records[-1]["dynamodb"]["SequenceNumber"])
+        for record in records:
+            keys.on_record(record)
+
+    def invoke(event: dict[str, Any]) -> Any:
+        return count_sessions.invoke(event).payload
+
+    poller = StreamPoller(clients.streams, arn, template.event_source, invoke, on_read)
+    if engine:
+        # The stream begins here: what was written before is counted now, what is written from now on by the poller.
+        # A session that both see is counted once, as its marker says.
+        engine.trim_stream(table)
+        write_counts(clients.dynamodb, progress)
+    poller.start()
+    if not poller.caught_up.wait(COUNTING_SECONDS):
+        print("Not everything is counted yet; totals will follow.", file=sys.stderr)
+
+
+def _open(host: str, port: int, name: str) -> socket.socket:
     try:
-        return bound_socket(host, port)
+        return open_port(host, port)
     except socket.gaierror:
         raise CannotStart(f"HOST is {host!r}, which is not an address.") from None
     except OSError as error:
@@ -117,36 +163,35 @@ def _bound(host: str, port: int, name: str) -> socket.socket:
         raise CannotStart(f"port {port}: {error.strerror}; choose another with {name}=...") from None
 
 
-def _use_engine(engine: dynamodb.DynamoDB) -> None:
-    """Leads every client of this process and of the functions to the engine.
+def _use_engine(url: str, *, is_embedded: bool) -> None:
+    """Lead every client of this process and of the functions to the engine.
 
-    The machine's own AWS configuration must not lead them to AWS, and no proxy may stand in between.
+    The shell's AWS configuration must not lead them to AWS, and no proxy must stand between them and the engine.
     """
-    if isinstance(engine, dynamodb.EmbeddedDynamoDB):
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
+    kept = () if is_embedded else ENGINE_VARIABLES
+    for name in list(os.environ):
+        is_proxy = name.lower() in ("http_proxy", "https_proxy", "all_proxy")
+        if is_proxy or (name.startswith("AWS_") and name not in kept):
             del os.environ[name]
-        os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
-    os.environ["AWS_ENDPOINT_URL_DYNAMODB"] = engine.url
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
-    os.environ.setdefault("AWS_DEFAULT_REGION", REGION)
-    if "AWS_PROFILE" not in os.environ:
-        os.environ.setdefault("AWS_ACCESS_KEY_ID", "local")
-        os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "local")
-    for name in ("NO_PROXY", "no_proxy"):
-        os.environ[name] = ",".join(filter(None, [os.environ.get(name), urlsplit(engine.url).hostname]))
+    os.environ["AWS_ENDPOINT_URL_DYNAMODB"] = url
+    os.environ.setdefault("AWS_DEFAULT_REGION", os.environ.get("AWS_REGION", REGION))
+    os.environ.setdefault("AWS_ACCESS_KEY_ID", "local")
+    os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "local")
 
 
 def _total(gateway: Gateway, key: str) -> int | None:
-    """How many sessions the API says that an organization has; None when it does not say."""
-    response = gateway.respond(HttpRequest("GET", "/v1/sessions?limit=1", [("Authorization", key)]))
-    found = response.json().get("total")
-    return int(found) if found is not None else None
+    """Return how many sessions the API says that an organization has; None when it does not say."""
+    body: Any = gateway.respond(Request.from_values("/v1/sessions?limit=1", headers={"Authorization": key})).json
+    total: int | None = body.get("total")
+    return total
 
 
 def _welcome(
     screen: TextIO,
     url: str,
-    engine: dynamodb.DynamoDB,
+    dynamodb_url: str,
     tables: list[str],
     keys: Mapping[str, str],
     totals: Mapping[str, int | None],
@@ -157,7 +202,7 @@ def _welcome(
   API        {url}/v1/sessions
   Reference  {url}/docs
   OpenAPI    {url}/openapi.json
-  DynamoDB   {engine.url}, any region and credentials; tables {", ".join(tables)}
+  DynamoDB   {dynamodb_url}, any region and credentials; tables {", ".join(tables)}
 """,
         file=screen,
     )

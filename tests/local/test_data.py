@@ -34,7 +34,7 @@ POOL = urllib3.PoolManager(retries=False)
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    odd = odd_sessions(200, seed=2)
+    odd = odd_sessions(120, seed=2)
     lines = [each.line for each in odd]
     for number, line in BAD_LINES.items():
         lines.insert(number - 1, line)
@@ -56,15 +56,15 @@ def assert_pages(served: Served, expected: list[dict[str, Any]], limits: list[in
 
 def test_every_page_is_a_slice_of_the_sorted_list(served: Served) -> None:
     expected = newest_first(served.odd, organization_id=ORGANIZATION)
-    assert 150 < len(expected) < 200
-    assert len({entry["created_at"] for entry in expected}) < len(expected) - 50  # ties
-    assert_pages(served, expected, [3, 8, 100])
+    assert 90 < len(expected) < 120
+    assert len({entry["created_at"] for entry in expected}) < len(expected) - 30  # ties
+    assert_pages(served, expected, [33, 100])
 
 
 @pytest.mark.parametrize("agent_id", AGENTS)
 def test_so_is_every_page_of_an_agent(served: Served, agent_id: str) -> None:
     expected = newest_first(served.odd, organization_id=ORGANIZATION, agent_id=agent_id)
-    assert_pages(served, expected, [7, 33], agent_id=agent_id)
+    assert_pages(served, expected, [19], agent_id=agent_id)
 
 
 def test_every_organization_of_the_file_has_a_key_and_its_own_sessions(served: Served) -> None:

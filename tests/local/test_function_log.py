@@ -1,12 +1,11 @@
 """What people see of the functions' logs."""
 
-import io
 import json
 import re
 
 import pytest
 
-from sessions_local.function_log import FunctionLog, readable
+from sessions_local.function_log import readable
 
 WARNING = {
     "level": "WARNING",
@@ -52,9 +51,3 @@ def test_metrics_in_a_line_are_not_shown() -> None:
 
 def test_nothing_that_a_terminal_would_obey_is_shown() -> None:
     assert "\x1b" not in readable("f", json.dumps({"level": "ERROR", "message": "\x1b[31m"}))
-
-
-def test_all_lines_are_shown_as_they_are_when_asked_for() -> None:
-    screen = io.StringIO()
-    FunctionLog(screen, is_verbose=True)("f", '{"level": "INFO"}')
-    assert screen.getvalue() == '{"level": "INFO"}\n'

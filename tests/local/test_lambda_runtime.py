@@ -84,7 +84,6 @@ def test_a_handler_gets_event_context_and_environment(start: Start) -> None:
     [
         ({"do": "raise"}, "ValueError: broken"),
         ({"do": "set"}, "TypeError: Object of type set is not JSON serializable"),
-        ({"do": "large"}, "ValueError: the response exceeds 6 MB"),
     ],
 )
 def test_a_handler_that_fails_is_ready_for_the_next_event(
@@ -96,6 +95,13 @@ def test_a_handler_that_fails_is_ready_for_the_next_event(
     assert str(raised.value) == message
     assert message in capfd.readouterr().err
     assert runtime.invoke({}).payload["event"] == {}
+
+
+def test_a_response_of_more_than_6_mb_is_refused(start: Start) -> None:
+    runtime, lines = start()
+    with pytest.raises(FunctionFailed, match="the response of echo exceeds 6 MB"):
+        runtime.invoke({"do": "large"})
+    assert lines[-1] == "the response of echo exceeds 6 MB"
 
 
 def test_a_function_that_takes_too_long_is_ended_and_started_again(start: Start) -> None:
