@@ -71,6 +71,9 @@ class QuietHandler(WSGIRequestHandler):
     disable_nagle_algorithm = True
     timeout = IDLE_SECONDS
 
+    def make_environ(self) -> dict[str, Any]:
+        return super().make_environ() | {ALL_HEADERS: self.headers.items()}
+
     def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - werkzeug's name
         """Log nothing."""
 
@@ -83,9 +86,6 @@ class LoggingHandler(QuietHandler):
     def parse_request(self) -> bool:
         self._started = time.monotonic()
         return super().parse_request()
-
-    def make_environ(self) -> dict[str, Any]:
-        return super().make_environ() | {ALL_HEADERS: self.headers.items()}
 
     def log_request(self, code: int | str = "-", _size: int | str = "-") -> None:
         if " /site/" in self.requestline:

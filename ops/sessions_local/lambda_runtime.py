@@ -127,9 +127,10 @@ class LambdaRuntime:
                 self._log(self._function.name, text)
         finally:
             timer.cancel()
+        status = self._process.wait()
         if is_late.is_set():
             raise FunctionTimedOut(self._function.name)
-        raise FunctionFailed(f"{self._function.name} ended with status {self._process.wait()}")
+        raise FunctionFailed(f"{self._function.name} ended with status {status}")
 
     def _payload(self, response: bytes) -> Any:
         if response.startswith(b"!"):

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from moto import mock_aws
+from werkzeug import Request
 
 from sessions.api_keys import hash_key
 from sessions_local.gateway import Gateway
-from sessions_local.http_server import HttpServer, bound_socket
+from sessions_local.http_server import open_port, serve, url_of
 from sessions_local.lambda_runtime import FunctionFailed, Invocation
 from tests.service import (
     AGENT,
@@ -65,9 +66,10 @@ def served() -> Iterator[Served]:
         key = {"key_hash": hash_key(KEY), "organization_id": ORGANIZATION, "name": "console"}
         service.dynamodb.put_item(TableName="api_keys", Item={name: {"S": value} for name, value in key.items()})
         gateway = Gateway(TEMPLATE, {name: invoke(service, name) for name in ("list_sessions", "authorize")})
-        listener = bound_socket("127.0.0.1", 0)
-        server = HttpServer(listener, gateway.respond, gateway.refuse)
-        yield Served(server.url, service, gateway)
+        listener = open_port("127.0.0.1", 0)
+        url = url_of(listener)
+        serve(listener, Request.application(gateway.respond), "http")
+        yield Served(url, service, gateway)
 
 
 def schemathesis(served: Served, report: Path, max_examples: int) -> dict[str, Any]:
