@@ -34,7 +34,7 @@ install: $(VENV)/run ## Put the command `sessions` into ~/.local/bin (BIN_DIR ch
 	@case ":$$PATH:" in *:"$(BIN_DIR)":*) ;; *) echo "Add $(BIN_DIR) to PATH: it is not there yet." ;; esac
 
 test: $(VENV)/dev ## Run the tests
-	$(BIN)/python -m pytest --ignore=tests/browser
+	$(BIN)/python -m pytest -n auto --dist loadfile --ignore=tests/browser
 
 test-browser: $(VENV)/browser ## Run the tests in Chromium (Debian's package); screenshots go to build/screenshots
 	$(BIN)/python -m pytest tests/browser
@@ -124,8 +124,10 @@ $(VENV)/run: requirements.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-$(VENV)/dev: $(VENV)/run requirements-dev.txt
+$(VENV)/dev: $(VENV)/run requirements-dev.txt tests/identity/newest_client.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --upgrade \
+	  --target $(VENV)/newest-client -r tests/identity/newest_client.txt
 	@touch $@
 
 $(VENV)/browser: $(VENV)/dev tests/browser/requirements.txt

@@ -1,4 +1,4 @@
-"""The service in one process for tests: real handlers on tables built from the template, in moto."""
+"""The service in one process: the real handlers, the builders of sessions and events, and the stream between tables."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -18,11 +20,13 @@ from urllib.parse import parse_qsl
 
 import boto3
 import pytest
+from boto3.dynamodb.types import TypeSerializer
 
 from sessions import client
+from sessions.api_keys import hash_key
 from sessions.paging import finder, index
-from sessions_cli.items import item_of
 from sessions_local.sam_template import Template
+from tests.counting.memory import Memory
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = Template.read(ROOT / "template.yaml")
@@ -31,10 +35,11 @@ ORGANIZATION = "org_" + "a" * 32
 OTHER_ORGANIZATION = "org_" + "b" * 32
 AGENT = "agent_" + "1" * 32
 OTHER_AGENT = "agent_" + "2" * 31
+KEY = "evr_" + "Az09_-" * 7
 
 
 class Context(NamedTuple):
-    """What Lambda passes to a handler, as far as Powertools looks."""
+    """The part of Lambda's context that Powertools reads."""
 
     function_name: str = "function"
     function_version: str = "1"
@@ -45,30 +50,11 @@ class Context(NamedTuple):
 
 CONTEXT = Context()
 
-
-class Response(NamedTuple):
-    """What a client would see."""
-
-    status: int
-    headers: dict[str, str]
-    text: str
-
-    @property
-    def body(self) -> Any:
-        return json.loads(self.text)
-
-    @property
-    def ids(self) -> list[str]:
-        return [session["id"] for session in self.body["data"]]
-
-    @property
-    def links(self) -> dict[str, str]:
-        """The targets of the `Link` header by relation."""
-        return {name: target for target, name in re.findall(r'<([^>]*)>; rel="(\w+)"', self.headers.get("Link", ""))}
+# ------------------------------------------------------------------------------------------ sessions
 
 
 def session(number: int, **fields: Any) -> dict[str, Any]:
-    """A Session of the contract as a client gets it; the number makes its id, and its second."""
+    """Return a session as a client gets it; its id and its creation time follow from the number."""
     return {
         "id": f"session_{number:032x}",
         "organization_id": ORGANIZATION,
@@ -88,19 +74,31 @@ def session(number: int, **fields: Any) -> dict[str, Any]:
     } | fields
 
 
-def created_at(seconds: int) -> str:
-    """So many seconds after the first of November 2026."""
+def created_at(seconds: float) -> str:
+    """Return the time so many seconds after 2026-11-01."""
     return (datetime(2026, 11, 1) + timedelta(seconds=seconds)).isoformat(timespec="microseconds") + "Z"
 
 
 def newest_first(sessions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The order of the contract."""
-    return sorted(sessions, key=lambda entry: (entry["created_at"], entry["id"]), reverse=True)
+    """Return sessions in the order of the contract."""
+    return sorted(sessions, key=lambda each: (each["created_at"], each["id"]), reverse=True)
+
+
+def item_of(session: dict[str, Any]) -> dict[str, Any]:
+    """Return the item of a session: without null fields, with the composed keys of docs/data-layout.md."""
+    values = {name: value for name, value in session.items() if value is not None}
+    values["organization_agent"] = f"{session['organization_id']}#{session['agent_id']}"
+    values["created_at_id"] = f"{session['created_at']}#{session['id']}"
+    exact = json.loads(json.dumps(values), parse_float=Decimal)
+    return {name: TypeSerializer().serialize(value) for name, value in exact.items()}
+
+
+# -------------------------------------------------------------------------------------------- events
 
 
 def event(query: str = "", *, name: str = "list_first_page", **changes: Any) -> dict[str, Any]:
-    """One of `events/` with another query string, as the gateway would decode it."""
-    made: dict[str, Any] = json.loads((ROOT / "events" / f"{name}.json").read_text())
+    """Return one of `events/` with another query string, decoded as the gateway does."""
+    made: dict[str, Any] = json.loads(_text(name))
     values: dict[str, list[str]] = {}
     for key, value in parse_qsl(query, keep_blank_values=True):
         values.setdefault(key, []).append(value)
@@ -109,71 +107,64 @@ def event(query: str = "", *, name: str = "list_first_page", **changes: Any) -> 
     return made | changes
 
 
-class Service:
-    """Tables and handlers, and the stream between them delivered when a test says so."""
+def authorizer_event(*authorization: str, header: str = "Authorization", **changes: Any) -> dict[str, Any]:
+    """Return the event of `authorize` for these values of the header."""
+    headers = {header: value for value in authorization}
+    return event(name="authorize", headers=headers, multiValueHeaders={header: list(authorization)}) | changes
 
-    def __init__(self) -> None:
-        self.dynamodb = boto3.client("dynamodb")
-        for table in TEMPLATE.tables:
-            self.dynamodb.create_table(**table.arguments)
-        self._sequence = itertools.count(1)
-        self._records: list[dict[str, Any]] = []
 
-    def put(self, *sessions: dict[str, Any]) -> None:
-        """Writes Sessions of the contract."""
-        self.put_items(*(item_of(entry) for entry in sessions))
+def stream_record(number: int, kind: str, *, new: Any = None, old: Any = None) -> dict[str, Any]:
+    """Return a stream record with this sequence number: `INSERT`, `MODIFY` or `REMOVE` of an item."""
+    images = ({"NewImage": new} if new else {}) | ({"OldImage": old} if old else {})
+    sequence_number = str(number).zfill(21)
+    return {
+        "eventID": sequence_number,
+        "eventName": kind,
+        "eventSource": "aws:dynamodb",
+        "dynamodb": {"Keys": {"id": (new or old)["id"]}, "SequenceNumber": sequence_number, **images},
+    }
 
-    def put_items(self, *items: dict[str, Any]) -> None:
-        """Writes items as a writer in another language would."""
-        for item in items:
-            before = self.dynamodb.put_item(TableName="sessions", Item=item, ReturnValues="ALL_OLD").get("Attributes")
-            self._record("MODIFY" if before else "INSERT", item["id"], new=item, old=before)
 
-    def delete(self, session_id: str) -> None:
-        """Removes a session."""
-        key = {"id": {"S": session_id}}
-        before = self.dynamodb.delete_item(TableName="sessions", Key=key, ReturnValues="ALL_OLD").get("Attributes")
-        if before:
-            self._record("REMOVE", key["id"], new=None, old=before)
+@cache
+def _text(name: str) -> str:
+    return (ROOT / "events" / f"{name}.json").read_text()
 
-    def drain(self) -> None:
-        """Delivers the stream."""
-        while self._records:
-            batch, self._records = self._records[:100], self._records[100:]
-            outcome = self.function("count_sessions").handler({"Records": batch}, CONTEXT)
-            assert outcome == {"batchItemFailures": []}
 
-    def get(
-        self,
-        query: str = "",
-        *,
-        organization: str | None = ORGANIZATION,
-        context: dict[str, Any] | None = None,
-        **changes: Any,
-    ) -> Response:
-        """The response of `list_sessions` to a caller whom the authorizer has let in."""
-        made = event(query, **changes)
-        made["requestContext"]["authorizer"] = ({"organization_id": organization} if organization else {}) | (
-            context or {}
-        )
-        return response_of(self.function("list_sessions").handler(made, CONTEXT))
+# ----------------------------------------------------------------------------------------- functions
 
-    def function(self, name: str) -> Any:
-        """The module of a function; one container serves all tests, as it serves many requests."""
-        return container(name)
 
-    def _record(self, kind: str, session_id: dict[str, str], *, new: Any, old: Any) -> None:
-        images = ({"NewImage": new} if new else {}) | ({"OldImage": old} if old else {})
-        sequence = str(next(self._sequence)).zfill(21)
-        if kind != "MODIFY":  # the event source mapping filters them out
-            self._records.append(
-                {
-                    "eventID": sequence,
-                    "eventName": kind,
-                    "eventSource": "aws:dynamodb",
-                    "dynamodb": {"Keys": {"id": session_id}, "SequenceNumber": sequence, **images},
-                }
-            )
+def load(name: str, **variables: str | None) -> ModuleType:
+    """Return a function's module, loaded as a cold start does, with these variables; None unsets one."""
+    spec = importlib.util.spec_from_file_location(f"{name}_app", ROOT / "functions" / name / "app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for variable, value in variables.items():
+            if value is None:
+                monkeypatch.delenv(variable, raising=False)
+            else:
+                monkeypatch.setenv(variable, value)
+        spec.loader.exec_module(module)
+    for handler in logging.getLogger(name).handlers:
+        handler.setStream(CurrentOutput())  # type: ignore[attr-defined]
+    return module
+
+
+@cache
+def container(name: str) -> ModuleType:
+    """Return a function's module; one container serves all tests, as it serves many requests."""
+    return load(name, **TEMPLATE.function(name).environment)
+
+
+class CurrentOutput:
+    """The present standard output; a logger keeps the one that it was made with, which ends with its test."""
+
+    def write(self, text: str) -> None:
+        sys.stdout.write(text)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
 
 
 def small_limits(monkeypatch: pytest.MonkeyPatch, dynamodb: Any = None, **limits: float) -> None:
@@ -191,41 +182,132 @@ def small_limits(monkeypatch: pytest.MonkeyPatch, dynamodb: Any = None, **limits
         monkeypatch.setattr(container("list_sessions").finder, "_client", dynamodb)
 
 
-@cache
-def container(name: str) -> ModuleType:
-    """A function's module, loaded once as a cold start does."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        for variable, value in TEMPLATE.function(name).environment.items():
-            monkeypatch.setenv(variable, value)
-        module = load(name)
-    for handler in logging.getLogger(name).handlers:
-        handler.setStream(CurrentOutput())  # type: ignore[attr-defined]
-    return module
+# ------------------------------------------------------------------------------------------- service
 
 
-class CurrentOutput:
-    """Standard output as it is for each test, rather than as it was when the function was loaded."""
+class Response(NamedTuple):
+    """A response as a client gets it."""
 
-    def write(self, text: str) -> None:
-        sys.stdout.write(text)
+    status: int
+    headers: dict[str, str]
+    text: str
 
-    def flush(self) -> None:
-        sys.stdout.flush()
+    @property
+    def body(self) -> Any:
+        return json.loads(self.text)
 
+    @property
+    def ids(self) -> list[str]:
+        return [session["id"] for session in self.body["data"]]
 
-def load(name: str) -> ModuleType:
-    """A function's module under a name of its own; every one of them is called `app`."""
-    spec = importlib.util.spec_from_file_location(f"{name}_app", ROOT / "functions" / name / "app.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    @property
+    def links(self) -> dict[str, str]:
+        """The targets of the `Link` header by relation."""
+        return {name: target for target, name in re.findall(r'<([^>]*)>; rel="(\w+)"', self.headers.get("Link", ""))}
 
 
 def response_of(proxy: dict[str, Any]) -> Response:
-    """A Lambda proxy response as the gateway would send it."""
+    """Return a Lambda proxy response as the gateway sends it."""
     headers = {name: ", ".join(values) for name, values in proxy["multiValueHeaders"].items()}
     assert proxy["isBase64Encoded"] is False
     json.dumps(proxy)
     return Response(proxy["statusCode"], headers, proxy["body"])
+
+
+class Service:
+    """Tables and handlers; a test says when the stream between them is delivered."""
+
+    def __init__(self, dynamodb: Any = None) -> None:
+        """Create the tables.
+
+        Args:
+            dynamodb: an engine that has them already; None: moto.
+        """
+        self.dynamodb = dynamodb or boto3.client("dynamodb")
+        for table in () if dynamodb else TEMPLATE.tables:
+            self.dynamodb.create_table(**table.arguments)
+        self._numbers = itertools.count(1)
+        self._records: list[dict[str, Any]] = []
+
+    def put(self, *sessions: dict[str, Any]) -> None:
+        """Write sessions."""
+        self.put_items(*map(item_of, sessions))
+
+    def put_items(self, *items: dict[str, Any]) -> None:
+        """Write items as a writer in another language would."""
+        for item in items:
+            if self._read(item["id"]["S"]) is None:  # the event source mapping filters modifications out
+                self._records.append(stream_record(next(self._numbers), "INSERT", new=item))
+            self.dynamodb.put_item(TableName="sessions", Item=item)
+
+    def delete(self, session_id: str) -> None:
+        """Remove a session."""
+        item = self._read(session_id)
+        if item is not None:
+            self._records.append(stream_record(next(self._numbers), "REMOVE", old=item))
+        self.dynamodb.delete_item(TableName="sessions", Key={"id": {"S": session_id}})
+
+    def drain(self) -> None:
+        """Deliver the stream."""
+        while self._records:
+            batch, self._records = self._records[:100], self._records[100:]
+            outcome = self.function("count_sessions").handler({"Records": batch}, CONTEXT)
+            assert outcome == {"batchItemFailures": []}
+
+    def get(
+        self,
+        query: str = "",
+        *,
+        organization: str | None = ORGANIZATION,
+        context: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> Response:
+        """Return the response of `list_sessions` to a caller whom the authorizer has let in."""
+        made = event(query, **changes)
+        made["requestContext"]["authorizer"] = ({"organization_id": organization} if organization else {}) | (
+            context or {}
+        )
+        return response_of(self.function("list_sessions").handler(made, CONTEXT))
+
+    def issue(self, key: str = KEY, **attributes: Any) -> None:
+        """Store an API key as `sessions keys create` does, with other attributes; None leaves one out."""
+        item = {"key_hash": {"S": hash_key(key)}, "organization_id": {"S": ORGANIZATION}, "name": {"S": "console"}}
+        item = {name: value for name, value in (item | attributes).items() if value is not None}
+        self.dynamodb.put_item(TableName="api_keys", Item=item)
+
+    def authorize(self, *authorization: str, **changes: Any) -> dict[str, Any]:
+        """Return the policy of `authorize` for these values of the header `Authorization`."""
+        policy: dict[str, Any] = self.function("authorize").handler(
+            authorizer_event(*authorization, **changes), CONTEXT
+        )
+        return policy
+
+    def function(self, name: str) -> Any:
+        """Return the module of a function."""
+        return container(name)
+
+    def _read(self, session_id: str) -> Any:
+        request = {"sessions": {"Keys": [{"id": {"S": session_id}}]}}
+        return next(iter(self.dynamodb.batch_get_item(RequestItems=request)["Responses"]["sessions"]), None)
+
+
+def memory_service(monkeypatch: pytest.MonkeyPatch, engine: Memory | None = None, **limits: float) -> Service:
+    """Return a service on an engine in memory, which is some hundred times faster than moto.
+
+    Args:
+        monkeypatch: undoes it.
+        engine: keeps the tables; None: a new one.
+        limits: see `small_limits`.
+    """
+    engine = engine or Memory()
+    small_limits(monkeypatch, engine, **limits)
+    monkeypatch.setattr(container("count_sessions").counts, "_dynamodb", engine)
+    monkeypatch.setattr(container("authorize").api_keys, "_dynamodb", engine)
+    return Service(engine)
+
+
+@contextmanager
+def in_memory(engine: Memory | None = None, **limits: float) -> Iterator[Service]:
+    """Provide a service on an engine in memory, for one example of a property."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        yield memory_service(monkeypatch, engine, **limits)

@@ -2,7 +2,8 @@
 
 botocore walks every response beside a model of its shape, which takes half of the CPU of a page of 100 sessions (boto3
 issue 2928). On the wire a response already has the shape that botocore returns, except that binary values stay base64
-text. Every response that is not a plain success is left to botocore's own parser.
+text. Errors and other operations are left to botocore's own parser. A success that is not a JSON object is an error
+here; botocore would return an empty response.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class ItemParser(JSONParser):
         Raises:
             ResponseParserError: the body is not a JSON object.
         """
-        if response["status_code"] != 200 or response["context"].get("operation_name") not in OPERATIONS:
+        if response["status_code"] != 200:
             try:
                 return super().parse(response, shape)
             except (AttributeError, TypeError, UnicodeDecodeError) as error:  # JSON of another type, such as `null`
@@ -43,6 +44,8 @@ class ItemParser(JSONParser):
             raise ResponseParserError(f"the response is not JSON: {error}") from error
         if not isinstance(parsed, dict):
             raise ResponseParserError(f"the response is a JSON {type(parsed).__name__}, not an object")
+        if response["context"].get("operation_name") not in OPERATIONS:
+            return super().parse(response, shape)
         headers = {name.lower(): value for name, value in response["headers"].items()}
         parsed["ResponseMetadata"] = {"HTTPStatusCode": 200, "HTTPHeaders": headers}
         if "x-amzn-requestid" in headers:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 Item = dict[str, Any]
 
-KEYS = {"sessions": ("id",), "counts": ("scope", "bucket")}
+KEYS = {"sessions": ("id",), "counts": ("scope", "bucket"), "api_keys": ("key_hash",)}
 INDEXES = {
     "by_organization": ("organization_id", "created_at_id"),
     "by_organization_agent": ("organization_agent", "created_at_id"),
@@ -44,7 +44,7 @@ class Paginator:
 
 
 class Memory:
-    """Two tables, and the methods of a client that are used on them."""
+    """The tables, and the methods of a client that are used on them."""
 
     def __init__(self, page: int = 1000, names_the_end: bool = True) -> None:
         self.tables: dict[str, dict[tuple[str, ...], Item]] = {name: {} for name in KEYS}
@@ -66,6 +66,10 @@ class Memory:
     def delete_item(self, TableName: str, Key: Item) -> dict[str, Any]:  # noqa: N803
         self.tables[TableName].pop(_key(TableName, Key), None)
         return {}
+
+    def get_item(self, TableName: str, Key: Item, **_: Any) -> dict[str, Any]:  # noqa: N803
+        item = self.tables[TableName].get(_key(TableName, Key))
+        return {} if item is None else {"Item": item}
 
     def batch_get_item(self, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803
         ((table, request),) = RequestItems.items()

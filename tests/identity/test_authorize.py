@@ -1,186 +1,216 @@
-"""The authorizer: who is let in, who is not, and what is said of them."""
+"""The authorizer: who is let in, who is denied, and what the log and the metrics say of it."""
 
-import json
 import logging
 import time
 from typing import Any
 from unittest.mock import Mock
 
-import botocore.exceptions
 import pytest
-from hypothesis import HealthCheck, given, settings
+from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
+from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions.api_keys import ApiKeys, hash_key
+from sessions.api_keys import hash_key
 from sessions.errors import Unavailable
-from tests.service import CONTEXT, ORGANIZATION, ROOT, Service
+from tests.conftest import Lines
+from tests.service import KEY, ORGANIZATION, Service, container, in_memory
 
-KEY = "evr_" + "Az09_-" * 7
 ARN = "arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/live/GET/v1/sessions"
-DENIED = {
-    "principalId": "unknown",
-    "policyDocument": {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Action": "execute-api:Invoke",
-                "Effect": "Deny",
-                "Resource": ["arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/live/*/*"],
-            }
-        ],
-    },
-}
+UNKNOWN = "evr_" + "u" * 16
 
 
-def issue(service: Service, key: str = KEY, **attributes: dict[str, str]) -> None:
-    item: dict[str, Any] = {
-        "key_hash": {"S": hash_key(key)},
-        "organization_id": {"S": ORGANIZATION},
-        "name": {"S": "console"},
-        "created_at": {"S": "2026-11-23T16:41:46.463925Z"},
-    }
-    service.dynamodb.put_item(TableName="api_keys", Item=item | attributes)
+def policy(effect: str, partition: str = "aws") -> dict[str, Any]:
+    """Return the policy document for every route of the stage."""
+    resource = f"arn:{partition}:execute-api:eu-west-1:123456789012:abcdef1234/live/*/*"
+    statement = {"Action": "execute-api:Invoke", "Effect": effect, "Resource": [resource]}
+    return {"Version": "2012-10-17", "Statement": [statement]}
 
 
-def ask(service: Service, *authorization: str, header: str = "Authorization", arn: str = ARN) -> dict[str, Any]:
-    event = json.loads((ROOT / "events" / "authorize.json").read_text())
-    event["methodArn"] = arn
-    event["headers"] = {header: value for value in authorization}
-    event["multiValueHeaders"] = {header: list(authorization)} if authorization else {}
-    response: dict[str, Any] = service.function("authorize").handler(event, CONTEXT)
-    return response
+DENIED = {"principalId": "unknown", "policyDocument": policy("Deny")}
 
 
-def effect(response: dict[str, Any]) -> str:
-    return str(response["policyDocument"]["Statement"][0]["Effect"])
+def allowed(**context: str) -> dict[str, Any]:
+    given = {"organization_id": ORGANIZATION, "key_name": "console"} | context
+    return {"principalId": ORGANIZATION, "policyDocument": policy("Allow"), "context": given}
 
 
+def fail_with(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container("authorize").api_keys, "_dynamodb", Mock(get_item=Mock(side_effect=error)))
+
+
+def refusal(code: str, status: int) -> ClientError:
+    response: Any = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(response, "GetItem")
+
+
+@pytest.mark.parametrize("header", ["Authorization", "authorization", "AUTHORIZATION"])
 @pytest.mark.parametrize(
     "value",
     [KEY, f"Bearer {KEY}", f"ApiKey {KEY}", f"bearer {KEY}", f"APIKEY  {KEY}", f"  {KEY}\t", f" Bearer \t{KEY} "],
 )
-@pytest.mark.parametrize("header", ["Authorization", "authorization", "AUTHORIZATION"])
-def test_a_live_key_is_let_in_on_every_route_of_the_stage(service: Service, value: str, header: str) -> None:
-    issue(service)
-    assert ask(service, value, header=header) == {
-        "principalId": ORGANIZATION,
-        "policyDocument": {
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Action": "execute-api:Invoke",
-                    "Effect": "Allow",
-                    "Resource": ["arn:aws:execute-api:eu-west-1:123456789012:abcdef1234/live/*/*"],
-                }
-            ],
-        },
-        "context": {"organization_id": ORGANIZATION, "key_name": "console"},
-    }
+def test_a_live_key_is_allowed_on_every_route(memory_service: Service, value: str, header: str) -> None:
+    memory_service.issue()
+    assert memory_service.authorize(value, header=header) == allowed()
 
 
-def test_blanks_around_a_key_are_no_part_of_it_and_nothing_else_is_left_out(service: Service) -> None:
-    key = "evr_" + "X" * 42  # the letter that a wrong set of blanks would take away
-    issue(service, key)
-    assert effect(ask(service, f" \t{key}\t ")) == "Allow"
+def test_no_letter_of_a_key_is_taken_for_a_blank(memory_service: Service) -> None:
+    key = "evr_" + "X" * 42
+    memory_service.issue(key)
+    assert memory_service.authorize(f" \t{key}\t ") == allowed()
+
+
+def test_a_key_without_a_name_is_allowed(memory_service: Service) -> None:
+    memory_service.issue(name=None)
+    assert memory_service.authorize(KEY) == allowed(key_name="")
 
 
 @pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
-def test_the_policy_is_of_the_partition_that_asks(service: Service, partition: str) -> None:
-    issue(service)
-    (statement,) = ask(service, KEY, arn=ARN.replace("aws", partition, 1))["policyDocument"]["Statement"]
-    assert statement["Resource"] == [f"arn:{partition}:execute-api:eu-west-1:123456789012:abcdef1234/live/*/*"]
+def test_the_policy_is_for_the_partition_of_the_request(memory_service: Service, partition: str) -> None:
+    memory_service.issue()
+    found = memory_service.authorize(KEY, methodArn=ARN.replace("aws", partition, 1))
+    assert found["policyDocument"] == policy("Allow", partition)
+
+
+DENIALS: list[tuple[str, tuple[str, ...]]] = [
+    ("no_key", ()),
+    ("no_key", ("",)),
+    ("no_key", (" ", "\t")),
+    ("malformed", ("nonsense",)),
+    ("malformed", ("Bearer",)),
+    ("malformed", ("Bearer ",)),
+    ("malformed", (f"Basic {KEY}",)),
+    ("malformed", (f"Bearer Bearer {KEY}",)),
+    ("malformed", (f"Bearer{KEY}",)),
+    ("malformed", (f"{KEY} x",)),
+    ("malformed", (f"{KEY},{KEY}",)),
+    ("malformed", (f"{KEY}\n",)),
+    ("malformed", (f"\n{KEY}",)),
+    ("malformed", (KEY.upper(),)),
+    ("malformed", (KEY, KEY)),
+    ("malformed", ("", KEY)),
+    ("malformed", ("evr_" + "u" * 15,)),
+    ("malformed", ("evr_" + "u" * 129,)),
+    ("malformed", ("evr_" + "u" * 100_000,)),
+    ("malformed", ("evr_" + "é" * 32,)),
+    ("malformed", ("evr_" + "a" * 31 + "/",)),
+    ("malformed", ("evr-" + "a" * 32,)),
+    ("malformed", (hash_key(KEY),)),
+    ("unknown", (UNKNOWN,)),
+    ("unknown", ("evr_" + "u" * 128,)),
+]
+
+
+@pytest.mark.parametrize(("reason", "authorization"), DENIALS)
+def test_a_denial_is_logged_and_counted_under_its_reason(
+    memory_service: Service, lines: Lines, reason: str, authorization: tuple[str, ...]
+) -> None:
+    memory_service.issue()
+    assert memory_service.authorize(*authorization) == DENIED
+    (line,) = lines()
+    assert (line["level"], line["message"], line["reason"]) == ("INFO", "denied", reason)
+    assert {name: value for name, value in line.items() if "Denied" in name} == {f"Denied.{reason}": [1]}
+
+
+def test_a_malformed_key_is_not_looked_up(memory_service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_with(AssertionError("looked up"), monkeypatch)
+    assert memory_service.authorize("nonsense") == DENIED
+
+
+def test_an_allowed_key_is_logged_by_organization_and_name(memory_service: Service, lines: Lines) -> None:
+    memory_service.issue()
+    memory_service.authorize(KEY)
+    (line,) = lines()
+    assert (line["level"], line["message"], line["Allowed"]) == ("INFO", "allowed", [1])
+    assert (line["organization_id"], line["key_name"]) == (ORGANIZATION, "console")
+
+
+def test_a_key_is_allowed_from_its_issue_to_its_revocation(service: Service) -> None:
+    assert service.authorize(KEY) == DENIED
+    service.issue()
+    assert service.authorize(KEY) == allowed()
+    service.dynamodb.delete_item(TableName="api_keys", Key={"key_hash": {"S": hash_key(KEY)}})
+    assert service.authorize(KEY) == DENIED
+
+
+def test_a_key_just_issued_is_read_strongly(memory_service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    get_item = Mock(return_value={})
+    monkeypatch.setattr(container("authorize").api_keys, "_dynamodb", Mock(get_item=get_item))
+    memory_service.authorize(KEY)
+    key = {"key_hash": {"S": hash_key(KEY)}}
+    get_item.assert_called_once_with(TableName="api_keys", Key=key, ConsistentRead=True)
+
+
+@pytest.mark.parametrize(("now", "is_allowed"), [(1999999999.999, True), (2000000000.0, False)])
+def test_a_key_expires_to_the_second(
+    memory_service: Service, monkeypatch: pytest.MonkeyPatch, lines: Lines, now: float, is_allowed: bool
+) -> None:
+    memory_service.issue(expires_at={"N": "2000000000"})
+    monkeypatch.setattr(time, "time", lambda: now)
+    expected = allowed(expires_at="2000000000") if is_allowed else DENIED
+    assert memory_service.authorize(KEY) == expected
+    assert lines()[-1].get("reason") == (None if is_allowed else "expired")
 
 
 @pytest.mark.parametrize(
-    "value",
+    "attributes",
     [
-        "",
-        "Bearer",
-        "Bearer ",
-        f"Basic {KEY}",
-        f"Bearer Bearer {KEY}",
-        f"Bearer{KEY}",
-        f"{KEY} x",
-        f"{KEY},{KEY}",
-        f"{KEY}\n",
-        KEY.upper(),
-        "evr_" + "a" * 15,
-        "evr_" + "a" * 129,
-        "evr_" + "a" * 100_000,
-        "evr_" + "é" * 32,
-        "evr_" + "a" * 31 + "/",
-        "evr-" + "a" * 32,
-        hash_key(KEY),
+        {"expires_at": {"N": "1795700000.5"}},
+        {"expires_at": {"N": "-1"}},
+        {"expires_at": {"N": "1E+38"}},
+        {"expires_at": {"N": "9" * 38}},
+        {"expires_at": {"S": "2026-11-23"}},
+        {"expires_at": {"S": "1795700000"}},
+        {"expires_at": {"NULL": True}},
+        {"organization_id": None},
+        {"organization_id": {"S": ""}},
+        {"organization_id": {"N": "1"}},
     ],
 )
-def test_a_malformed_key_is_denied_without_a_lookup(
-    service: Service, value: str, monkeypatch: pytest.MonkeyPatch
+def test_an_item_that_we_never_write_denies_its_key(
+    memory_service: Service, lines: Lines, attributes: dict[str, Any]
 ) -> None:
-    issue(service)
-    dynamodb = Mock()
-    monkeypatch.setattr(service.function("authorize"), "api_keys", ApiKeys(dynamodb, "api_keys"))
-    assert ask(service, value) == DENIED
-    dynamodb.get_item.assert_not_called()
+    memory_service.issue(**attributes)
+    assert memory_service.authorize(KEY) == DENIED
+    (line,) = lines()
+    assert (line["level"], line["reason"]) == ("WARNING", "invalid_item")
+    assert (line["InvalidKeys"], line["Denied.invalid_item"]) == ([1], [1])
 
 
-def test_no_key_and_two_keys_are_denied(service: Service) -> None:
-    issue(service)
-    assert ask(service) == DENIED
-    assert ask(service, KEY, KEY) == DENIED
-
-
-def test_an_unknown_and_a_revoked_key_are_denied(service: Service) -> None:
-    assert ask(service, KEY) == DENIED
-    issue(service)
-    assert effect(ask(service, KEY)) == "Allow"
-    service.dynamodb.delete_item(TableName="api_keys", Key={"key_hash": {"S": hash_key(KEY)}})
-    assert ask(service, KEY) == DENIED
-
-
-def test_a_key_is_live_until_the_second_in_which_it_expires(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    issue(service, expires_at={"N": "2000000000"})
-    monkeypatch.setattr(time, "time", lambda: 1999999999.999)
-    assert ask(service, KEY)["context"]["expires_at"] == "2000000000"
-    monkeypatch.setattr(time, "time", lambda: 2000000000.0)
-    assert ask(service, KEY) == DENIED
-
-
-@pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "AccessDeniedException"])
-def test_trouble_of_dynamodb_raises(service: Service, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    response: Any = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": 400}}
-    failing = Mock(side_effect=botocore.exceptions.ClientError(response, "GetItem"))
-    monkeypatch.setattr(service.function("authorize"), "api_keys", ApiKeys(Mock(get_item=failing), "api_keys"))
-    with pytest.raises((Unavailable, botocore.exceptions.ClientError)):
-        ask(service, KEY)
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(
-    value=st.one_of(st.text(max_size=200), st.from_regex(r"(?i)(bearer |apikey )?evr_[\w-]{10,140}\s?", fullmatch=True))
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (refusal("ProvisionedThroughputExceededException", 400), Unavailable),
+        (refusal("InternalServerError", 500), Unavailable),
+        (ResponseParserError("the response is a JSON list, not an object"), Unavailable),
+        (refusal("AccessDeniedException", 400), ClientError),
+    ],
 )
-def test_no_header_that_is_not_the_key_is_let_in(service: Service, value: str) -> None:
-    assert ask(service, value) == DENIED
-
-
-def test_neither_key_nor_hash_reaches_a_log(
-    service: Service,
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_fault_raises_and_is_no_denial(
+    memory_service: Service, error: Exception, expected: type[Exception], lines: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    caplog.set_level(logging.DEBUG, logger="sessions")
-    issue(service)
-    ask(service, KEY)
-    ask(service, f"Bearer {KEY}x")
-    ask(service, f"Basic {KEY}")
-    response: Any = {
-        "Error": {"Code": "InternalServerError", "Message": ""},
-        "ResponseMetadata": {"HTTPStatusCode": 500},
-    }
-    failing = Mock(side_effect=botocore.exceptions.ClientError(response, "GetItem"))
-    monkeypatch.setattr(service.function("authorize"), "api_keys", ApiKeys(Mock(get_item=failing), "api_keys"))
+    fail_with(error, monkeypatch)
+    with pytest.raises(expected):
+        memory_service.authorize(KEY)
+    assert "denied" not in [line.get("message") for line in lines()]
+
+
+@given(st.one_of(st.text(max_size=200), st.from_regex(r"(?i)(bearer |apikey )?evr_[\w-]{10,140}\s?", fullmatch=True)))
+def test_no_value_that_is_not_a_key_is_allowed(value: str) -> None:
+    with in_memory() as service:
+        assert service.authorize(value) == DENIED
+
+
+def test_neither_a_key_nor_its_hash_is_logged(
+    memory_service: Service, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("authorize"), "level", logging.DEBUG)
+    memory_service.issue()
+    for value in (KEY, f"Bearer {KEY}x", f"Basic {KEY}"):
+        memory_service.authorize(value)
+    fail_with(refusal("InternalServerError", 500), monkeypatch)
     with pytest.raises(Unavailable) as raised:
-        ask(service, KEY)
-    output = "".join(capsys.readouterr()) + caplog.text + str(raised.value)
-    for secret in (KEY, hash_key(KEY), hash_key(KEY + "x")):
-        assert secret not in output
+        memory_service.authorize(KEY)
+    output = "".join(capfd.readouterr()) + str(raised.value)
+    assert "allowed" in output
+    assert not any(secret in output for secret in (KEY, hash_key(KEY), hash_key(KEY + "x")))

@@ -1,167 +1,178 @@
-"""The form of a log line and of the metrics in it, whatever the level and the time zone."""
+"""Log lines of the functions, and the metrics in them."""
 
-from __future__ import annotations
-
-import itertools
 import json
 import logging
 import re
 import time
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from sessions import observability
 from sessions.observability import Observability
-from tests.service import CONTEXT
+from tests.conftest import Lines
+from tests.service import CONTEXT, ORGANIZATION, Service, session
 
-names = itertools.count()
-
-
-class Written(NamedTuple):
-    """A function's observability, and what it writes."""
-
-    observability: Observability
-    capsys: pytest.CaptureFixture[str]
-
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.capsys.readouterr().out.splitlines()]
+Make = Callable[..., Observability]
 
 
 @pytest.fixture
-def service_name(monkeypatch: pytest.MonkeyPatch) -> str:
-    """One that no other test has: loggers live as long as their process."""
-    name = f"service_{next(names)}"
-    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", name)
+def make(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], request: Any) -> Iterator[Make]:
+    """Return a function that makes the observability of a function with these variables."""
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "example")
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Sessions")
-    monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "INFO")
     monkeypatch.setenv("STACK_NAME", "sessions-live")
-    return name
+
+    def made(**variables: str) -> Observability:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return Observability()
+
+    yield made
+    del logging.Logger.manager.loggerDict["example"]  # a logger lives as long as its process
 
 
 @pytest.fixture
-def written(service_name: str, capsys: pytest.CaptureFixture[str]) -> Written:
-    return Written(Observability(), capsys)
+def written(capsys: pytest.CaptureFixture[str]) -> Lines:
+    """Return all lines since the last call."""
+    return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_a_line_is_json_with_the_time_in_utc_and_no_place_in_the_code(
-    elsewhere: None, service_name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    written = Written(Observability(), capsys)
-    written.observability.write("info", "listed", {"total": 3, "odd": {1}}, {})
-    (line,) = written.lines()
+def test_a_line_is_json_with_its_time_in_utc(elsewhere: None, make: Make, written: Lines) -> None:
+    fields = {"total": 3, "set": {1}, "other": ValueError("broken")}
+    make().write("info", "listed", fields, {})
+    (line,) = written()
     stamp = line.pop("timestamp")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", stamp)
     assert abs(time.time() - time.mktime(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S")) + time.timezone) < 60
-    assert line == {"level": "INFO", "message": "listed", "service": service_name, "total": 3, "odd": [1]}
+    expected = {"level": "INFO", "message": "listed", "service": "example", "total": 3, "set": [1], "other": "broken"}
+    assert line == expected
 
 
-def test_what_is_no_json_is_written_as_text(written: Written) -> None:
-    written.observability.write("info", "listed", {"odd": ValueError("broken")}, {})
-    (line,) = written.lines()
-    assert line["odd"] == "broken"
-
-
-def test_a_handler_that_is_called_by_hand_gets_what_it_is_given(written: Written) -> None:
-    @written.observability.instrument
-    def handler(event: dict[str, Any], context: Any) -> Any:
-        return event, context
-
-    assert handler({"a": 1}, "no context of Lambda") == ({"a": 1}, "no context of Lambda")
-
-
-def test_a_fault_carries_its_stack_as_one_text(written: Written) -> None:
+def test_a_fault_carries_its_stack_as_one_text(make: Make, written: Lines) -> None:
     try:
         raise ValueError("broken")
     except ValueError as error:
-        written.observability.write("error", "failed", {}, {}, error)
-    (line,) = written.lines()
-    assert (line["level"], line["exception_name"]) == ("ERROR", "ValueError")
-    assert line["exception"].startswith("Traceback (most recent call last):")
-    assert line["exception"].endswith("ValueError: broken")
-    assert "stack_trace" not in line
+        make().write("error", "failed", {}, {}, error)
+    (line,) = written()
+    assert (line["level"], line["exception_name"], "stack_trace" in line) == ("ERROR", "ValueError", False)
+    assert re.fullmatch(r"Traceback \(most recent call last\):.*ValueError: broken", line["exception"], re.DOTALL)
 
 
-def test_an_api_key_is_cut_wherever_it_stands(written: Written) -> None:
+def test_an_api_key_is_cut_short_wherever_it_stands(make: Make, written: Lines) -> None:
     key = "evr_" + "Az09_-" * 7
-    written.observability.write("info", f"x {key} y", {"field": [key, {"inner": f"<{key}>"}]}, {})
-    (line,) = written.lines()
-    assert line["message"] == "x evr_... y"
-    assert line["field"] == ["evr_...", {"inner": "<evr_...>"}]
+    make().write("info", f"x {key} y", {"field": [key, {"inner": f"<{key}>"}]}, {})
+    (line,) = written()
+    assert (line["message"], line["field"]) == ("x evr_... y", ["evr_...", {"inner": "<evr_...>"}])
 
 
-def test_metrics_stand_in_the_line_with_their_units_and_dimensions(written: Written, service_name: str) -> None:
-    written.observability.write("info", "listed", {"a": 1}, {"Duration": 1.5, "Responses.ok": 1})
-    written.observability.write("info", "again", {}, {})
-    first, second = written.lines()
+def test_metrics_stand_in_the_line_with_units_and_dimensions(make: Make, written: Lines) -> None:
+    made = make()
+    made.write("info", "listed", {"a": 1}, {"Duration": 1.5, "Responses.ok": 1})
+    made.write("info", "again", {}, {})
+    first, second = written()
     (directive,) = first["_aws"]["CloudWatchMetrics"]
-    assert directive["Namespace"] == "Sessions"
-    assert [sorted(each) for each in directive["Dimensions"]] == [["service", "stack"]]
+    assert (directive["Namespace"], directive["Dimensions"]) == ("Sessions", [["stack", "service"]])
     assert directive["Metrics"] == [
         {"Name": "Duration", "Unit": "Milliseconds"},
         {"Name": "Responses.ok", "Unit": "Count"},
     ]
-    assert (first["Duration"], first["Responses.ok"]) == ([1.5], [1])
-    assert (first["service"], first["stack"], first["a"]) == (service_name, "sessions-live", 1)
+    assert (first["Duration"], first["Responses.ok"], first["a"]) == ([1.5], [1], 1)
+    assert (first["service"], first["stack"]) == ("example", "sessions-live")
     assert "_aws" not in second
 
 
-@pytest.mark.parametrize("name", [None, ""])
-def test_metrics_outside_a_stack_have_the_dimension_all_the_same(
-    service_name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str | None
-) -> None:
-    monkeypatch.delenv("STACK_NAME")
-    if name is not None:
-        monkeypatch.setenv("STACK_NAME", name)
-    written = Written(Observability(), capsys)
-    written.observability.write("info", "listed", {}, {"Responses.ok": 1})
-    (line,) = written.lines()
+def test_metrics_outside_a_stack_have_its_dimension(make: Make, written: Lines) -> None:
+    make(STACK_NAME="").write("info", "listed", {}, {"Responses.ok": 1})
+    (line,) = written()
     assert line["stack"] == "undefined"
 
 
-def test_metrics_of_a_line_below_the_level_in_force_are_written_all_the_same(
-    service_name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "WARNING")
-    written = Written(Observability(), capsys)
-    written.observability.write("info", "listed", {}, {"Responses.ok": 1})
-    written.observability.write("info", "silent", {}, {})
-    (line,) = written.lines()
-    assert "message" not in line
-    assert line["Responses.ok"] == [1]
-    written.observability.write("warning", "loud", {}, {"Responses.ok": 2})
-    (line,) = written.lines()
-    assert (line["message"], line["Responses.ok"]) == ("loud", [2])
+def test_metrics_are_written_whatever_the_log_level_is(make: Make, written: Lines) -> None:
+    made = make(POWERTOOLS_LOG_LEVEL="WARNING")
+    made.write("info", "listed", {}, {"Responses.ok": 1})
+    made.write("info", "silent", {}, {})
+    made.write("warning", "loud", {}, {"Responses.ok": 2})
+    silent, loud = written()
+    assert ("message" in silent, silent["Responses.ok"]) == (False, [1])
+    assert (loud["message"], loud["Responses.ok"]) == ("loud", [2])
 
 
-def test_lines_of_an_invocation_carry_its_ids_and_the_first_one_is_a_cold_start(written: Written) -> None:
-    @written.observability.instrument
-    def handler(event: dict[str, Any], context: Any) -> str:
-        """Greets."""
-        written.observability.write("info", "called", {}, {})
-        return "done"
+def test_lines_carry_the_ids_of_their_invocation(make: Make, written: Lines) -> None:
+    made = make()
 
-    assert handler.__doc__ == "Greets."  # type: ignore[attr-defined]
-    for request_id in ("r1", "r2"):
-        assert handler({"requestContext": {"requestId": request_id}}, CONTEXT) == "done"
-    cold, first, second = written.lines()
-    (directive,) = cold["_aws"]["CloudWatchMetrics"]
-    assert directive["Metrics"] == [{"Name": "ColdStart", "Unit": "Count"}]
+    @made.instrument
+    def handler(event: dict[str, Any], context: Any) -> Any:
+        """Write a line."""
+        made.write("info", "called", {}, {})
+        return event, context
+
+    for event in ({"requestContext": {"requestId": "r1"}}, {"requestContext": {"requestId": "r2"}}, {}):
+        assert handler(event, CONTEXT) == (event, CONTEXT)
+    cold, *called = written()
     assert cold["ColdStart"] == [1]
-    assert (first["correlation_id"], second["correlation_id"]) == ("r1", "r2")
-    assert first["function_request_id"] == CONTEXT.aws_request_id
-    assert handler({}, None) == "done"
-    (by_hand,) = written.lines()
-    assert by_hand.get("correlation_id") is None
+    assert [line.get("correlation_id") for line in called] == ["r1", "r2", None]
+    assert {line["function_request_id"] for line in called} == {CONTEXT.aws_request_id}
+    assert handler.__doc__ == "Write a line."  # type: ignore[attr-defined]
 
 
-def test_botocore_does_not_tell_where_it_found_credentials(written: Written) -> None:
+def test_a_duration_is_a_tenth_of_a_millisecond_exact(
+    make: Make, written: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(observability.time, "perf_counter", lambda: 10.0123456)
+    make().log_error(KeyError("ours"), began=10.0)
+    (line,) = written()
+    assert (line["Duration"], line["Responses.internal_error"], line["code"]) == ([12.3], [1], "internal_error")
+
+
+def test_botocore_does_not_log_where_it_found_credentials(make: Make) -> None:
+    make()
     assert logging.getLogger("botocore").level == logging.WARNING
 
 
-def test_a_request_is_timed_to_a_tenth_of_a_millisecond(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
-    moments = iter([10.0, 10.0123456])
-    monkeypatch.setattr(observability.time, "perf_counter", lambda: next(moments))
-    observability.RequestLog(written.observability).refused(KeyError("ours"))
-    (line,) = written.lines()
-    assert (line["Duration"], line["Responses.internal_error"], line["code"]) == ([12.3], [1], "internal_error")
+# --------------------------------------------------------------------------------- lines of requests
+
+
+def test_a_page_is_one_line_without_content(memory_service: Service, lines: Lines) -> None:
+    memory_service.put(session(1, title="private title"))
+    memory_service.drain()
+    lines()
+    response = memory_service.get("limit=5")
+    (line,) = lines()
+    assert "private title" not in str(line)
+    expected = {"message": "listed", "code": "ok", "organization_id": ORGANIZATION}
+    expected |= {
+        "offset": 0,
+        "limit": 5,
+        "total": 1,
+        "entries": 1,
+        "requests": 2,
+        "RoundTrips": [1],
+        "Responses.ok": [1],
+    }
+    assert {name: line[name] for name in expected} == expected
+    assert line["correlation_id"] == response.headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize(
+    ("query", "organization", "code", "reason"),
+    [
+        ("limit=0", ORGANIZATION, "invalid_parameter", "limit must be a whole number from 1 to 100."),
+        ("", None, "unauthorized", "unauthorized"),
+    ],
+)
+def test_a_mistake_of_the_caller_is_information(
+    memory_service: Service, lines: Lines, query: str, organization: str | None, code: str, reason: str
+) -> None:
+    memory_service.get(query, organization=organization)
+    (line,) = lines()
+    assert (line["level"], line["message"], line["code"], line["reason"]) == ("INFO", "refused", code, reason)
+    assert line[f"Responses.{code}"] == [1]
+
+
+def test_a_key_sent_as_a_parameter_is_in_no_log(memory_service: Service, lines: Lines) -> None:
+    memory_service.get("evr_0123456789abcdefXYZ=1&limit=1")
+    (line,) = lines()
+    assert "0123456789abcdef" not in str(line)
+    assert "evr_..." in line["reason"]

@@ -1,91 +1,70 @@
-"""Pages against the sorted list they are cut from, through the handler."""
+"""Pages against the sorted list that they are cut from, and the links between them."""
 
-import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from moto import mock_aws
 
+from tests.counting.memory import Memory
 from tests.service import (
     AGENT,
     ORGANIZATION,
     OTHER_AGENT,
     OTHER_ORGANIZATION,
     Service,
+    in_memory,
     newest_first,
     session,
-    small_limits,
 )
 
-AGENTS = [AGENT, OTHER_AGENT]
+agents = st.sampled_from([AGENT, OTHER_AGENT])
 
-# Few distinct moments, so that ties in created_at, full minutes and empty months all occur.
+# Few distinct moments, so that ties, full five seconds and empty months all occur.
 moments = st.builds(
-    "{}-{:02d}-0{}T{:02d}:{:02d}:00.00000{}Z".format,
-    st.sampled_from([2025, 2026]),
+    "{}-{:02d}-0{}T0{}:{}0:0{}.00000{}Z".format,
+    st.sampled_from([2026, 2025]),
     st.integers(1, 12),
     st.integers(1, 2),
     st.integers(0, 2),
     st.integers(0, 2),
+    st.integers(0, 5),
     st.integers(0, 1),
 )
-lists = st.lists(st.tuples(moments, st.sampled_from(AGENTS)), max_size=60)
-
-
-def stored(entries: list[tuple[str, str]]) -> list[dict[str, Any]]:
-    return [
+lists = st.lists(st.tuples(moments, agents), max_size=60).map(
+    lambda rows: [
         session(number * 7919 % 1000, created_at=created_at, agent_id=agent_id)
-        for number, (created_at, agent_id) in enumerate(entries)
+        for number, (created_at, agent_id) in enumerate(rows)
     ]
+)
+
+
+def of_agent(sessions: list[dict[str, Any]], agent_id: str | None) -> list[dict[str, Any]]:
+    return newest_first(each for each in sessions if agent_id in (None, each["agent_id"]))
 
 
 @given(
-    entries=lists,
-    limit=st.integers(1, 100),
-    agent_id=st.sampled_from([None, *AGENTS]),
-    near=st.sampled_from([0, 1, 5, 100]),
+    sessions=lists,
+    pages=st.lists(
+        st.tuples(st.integers(0, 63), st.integers(1, 100), st.none() | agents), min_size=1, max_size=10, unique=True
+    ),
+    scan_max=st.sampled_from([0, 1, 5, 100]),
+    transfer_max=st.sampled_from([600, 3]),
+    response_items=st.sampled_from([1000, 7]),
 )
-def test_the_pages_joined_are_the_sorted_list(
-    entries: list[tuple[str, str]], limit: int, agent_id: str | None, near: int
-) -> None:
-    with pytest.MonkeyPatch.context() as monkeypatch, mock_aws():
-        # With a short walk, small lists go down to the minutes as large ones do.
-        service = Service()
-        small_limits(monkeypatch, scan_max=near)
-        everything = stored(entries)
-        service.put(*everything)
-        service.drain()
-        expected = newest_first(entry for entry in everything if agent_id in (None, entry["agent_id"]))
-        query = f"&agent_id={agent_id}" if agent_id else ""
-
-        joined: list[dict[str, Any]] = []
-        next_page: str | None = f"?limit={limit}{query}"
-        while next_page is not None:
-            response = service.get(next_page[1:])
-            assert response.body["total"] == len(expected)
-            assert response.body["offset"] == len(joined)
-            joined += response.body["data"]
-            next_page = response.links.get("next")
-        assert joined == expected
-
-
-@given(entries=lists, data=st.data(), near=st.sampled_from([0, 1, 5, 100]))
 def test_any_page_is_the_slice_of_the_sorted_list(
-    entries: list[tuple[str, str]], data: st.DataObject, near: int
+    sessions: list[dict[str, Any]],
+    pages: list[tuple[int, int, str | None]],
+    scan_max: int,
+    transfer_max: int,
+    response_items: int,
 ) -> None:
-    with pytest.MonkeyPatch.context() as monkeypatch, mock_aws():
-        service = Service()
-        small_limits(monkeypatch, scan_max=near)
-        everything = stored(entries)
-        service.put(*everything)
+    with in_memory(Memory(page=response_items), scan_max=scan_max, transfer_max=transfer_max) as service:
+        service.put(*sessions)
         service.drain()
-        for _ in range(10):
-            agent_id = data.draw(st.sampled_from([None, *AGENTS]))
-            offset, limit = data.draw(st.integers(0, len(entries) + 3)), data.draw(st.integers(1, 100))
-            expected = newest_first(entry for entry in everything if agent_id in (None, entry["agent_id"]))
-            response = service.get(f"offset={offset}&limit={limit}" + (f"&agent_id={agent_id}" if agent_id else ""))
+        for offset, limit, agent_id in pages:
+            expected = of_agent(sessions, agent_id)
+            response = service.get(f"offset={offset}&limit={limit}&agent_id={agent_id or ''}")
             assert response.body == {
                 "data": expected[offset : offset + limit],
                 "total": len(expected),
@@ -94,86 +73,91 @@ def test_any_page_is_the_slice_of_the_sorted_list(
             }
 
 
-def test_ties_in_created_at_are_ordered_by_id_downwards(service: Service) -> None:
-    tied = [session(number, created_at="2026-11-23T16:41:46.463925Z") for number in (3, 1, 2)]
-    service.put(*tied)
+@given(sessions=lists, limit=st.integers(1, 100), agent_id=st.none() | agents, scan_max=st.sampled_from([0, 5, 100]))
+def test_the_pages_joined_by_next_are_the_whole_list(
+    sessions: list[dict[str, Any]], limit: int, agent_id: str | None, scan_max: int
+) -> None:
+    with in_memory(scan_max=scan_max) as service:
+        service.put(*sessions)
+        service.drain()
+        joined: list[dict[str, Any]] = []
+        next_page: str | None = f"?limit={limit}" + (f"&agent_id={agent_id}" if agent_id else "")
+        while next_page is not None:
+            response = service.get(next_page[1:])
+            assert response.body["offset"] == len(joined)
+            joined += response.body["data"]
+            next_page = response.links.get("next")
+        assert joined == of_agent(sessions, agent_id)
+
+
+def test_pages_of_a_real_engine_are_the_sorted_list(service: Service) -> None:
+    sessions = [
+        session(number, created_at=f"2026-1{number % 2}-0{number % 3 + 1}T00:00:0{number % 7}.000000Z")
+        for number in range(100)
+    ]
+    service.put(*sessions)
     service.drain()
-    assert service.get().ids == [f"session_{number:032x}" for number in (3, 2, 1)]
+    expected = newest_first(sessions)
+    for offset in range(0, 101, 4):
+        body = service.get(f"offset={offset}&limit=7").body
+        assert (body["data"], body["total"]) == (expected[offset : offset + 7], 100)
 
 
-def test_a_page_of_large_entries_crosses_the_cursor_pages_of_1_mb(service: Service) -> None:
+def test_a_page_of_large_sessions_crosses_responses_of_1_mb(service: Service) -> None:
     large = [session(number, title=f"{number} " + "é" * 15_000) for number in range(80)]
     service.put(*large)
     service.drain()
-    response = service.get("limit=75&offset=3")
-    assert response.body["data"] == newest_first(large)[3:78]
-    assert response.body["total"] == 80
+    body = service.get("limit=75&offset=3").body
+    assert (body["data"], body["total"]) == (newest_first(large)[3:78], 80)
 
 
-def test_an_offset_past_the_end_has_the_true_total(service: Service) -> None:
-    service.put(*(session(number) for number in range(3)))
-    service.drain()
-    for offset in (3, 4, 101, 2147483647):
-        assert service.get(f"offset={offset}").body == {"data": [], "total": 3, "offset": offset, "limit": 20}
+def test_ties_in_created_at_are_ordered_by_id_downwards(memory_service: Service) -> None:
+    memory_service.put(*(session(number, created_at="2026-11-23T16:41:46.463925Z") for number in (3, 1, 2)))
+    assert memory_service.get().ids == [f"session_{number:032x}" for number in (3, 2, 1)]
 
 
-def test_entries_of_another_organization_are_on_no_page(service: Service) -> None:
-    service.put(session(1), session(2, organization_id=OTHER_ORGANIZATION))
-    service.drain()
-    mine, theirs = service.get(), service.get(organization=OTHER_ORGANIZATION)
-    assert (mine.body["total"], [entry["organization_id"] for entry in mine.body["data"]]) == (1, [ORGANIZATION])
-    assert (theirs.body["total"], [entry["organization_id"] for entry in theirs.body["data"]]) == (
-        1,
-        [OTHER_ORGANIZATION],
-    )
+@pytest.mark.parametrize("offset", [3, 4, 101, 2147483647])
+def test_an_offset_past_the_end_has_the_true_total(memory_service: Service, offset: int) -> None:
+    memory_service.put(*(session(number) for number in range(3)))
+    memory_service.drain()
+    assert memory_service.get(f"offset={offset}").body == {"data": [], "total": 3, "offset": offset, "limit": 20}
 
 
-def test_a_deleted_session_leaves_the_list(service: Service) -> None:
-    service.put(session(1), session(2))
-    service.drain()
-    service.delete(session(1)["id"])
-    service.drain()
-    response = service.get()
-    assert response.ids == [session(2)["id"]]
-    assert response.body["total"] == 1
+def test_organizations_do_not_share_pages(memory_service: Service) -> None:
+    memory_service.put(session(1), session(2, organization_id=OTHER_ORGANIZATION))
+    memory_service.drain()
+    for organization in (ORGANIZATION, OTHER_ORGANIZATION):
+        body = memory_service.get(organization=organization).body
+        assert [each["organization_id"] for each in body["data"]] == [organization]
+        assert body["total"] == 1
 
 
 @pytest.mark.parametrize(
-    ("query", "entries", "links"),
+    ("query", "sessions", "links"),
     [
-        ("", 0, {}),
-        ("offset=5", 0, {}),
-        ("", 1, {"first": "?offset=0&limit=20", "last": "?offset=0&limit=20"}),
+        ("limit=2", 0, {}),
+        ("limit=2&offset=5", 0, {}),
+        ("limit=2", 1, {"first": 0, "last": 0}),
         ("limit=2", 5, {"first": 0, "next": 2, "last": 4}),
         ("limit=2&offset=1", 5, {"first": 0, "prev": 0, "next": 3, "last": 4}),
         ("limit=2&offset=3", 5, {"first": 0, "prev": 1, "last": 4}),
         ("limit=2&offset=4", 5, {"first": 0, "prev": 2, "last": 4}),
         ("limit=2&offset=5", 5, {"first": 0, "prev": 4, "last": 4}),
         ("limit=2&offset=900", 5, {"first": 0, "prev": 4, "last": 4}),
-        ("limit=5", 5, {"first": 0, "last": 0}),
+        ("limit=2", 2, {"first": 0, "last": 0}),
         (f"limit=2&agent_id={AGENT}", 5, {"first": 0, "next": 2, "last": 4}),
     ],
 )
-def test_the_link_header_names_the_neighbours(
-    service: Service, query: str, entries: int, links: dict[str, int | str]
+def test_link_names_the_neighbours_of_a_page(
+    memory_service: Service, query: str, sessions: int, links: dict[str, int]
 ) -> None:
-    service.put(*(session(number) for number in range(entries)))
-    service.drain()
+    memory_service.put(*(session(number) for number in range(sessions)))
+    memory_service.drain()
     kept = f"agent_id={AGENT}&" if "agent_id" in query else ""
-    expected = {
-        name: f"?{kept}offset={target}&limit=2" if isinstance(target, int) and "limit=2" in query else target
-        for name, target in links.items()
-    }
-    response = service.get(query)
-    if query == "limit=5":
-        expected = {"first": "?offset=0&limit=5", "last": "?offset=0&limit=5"}
-    text = ", ".join(f'<{target}>; rel="{name}"' for name, target in expected.items())
-    assert response.headers.get("Link", "") == text
-    assert ("Link" in response.headers) == bool(expected)
+    expected = ", ".join(f'<?{kept}offset={offset}&limit=2>; rel="{name}"' for name, offset in links.items())
+    assert memory_service.get(query).headers.get("Link") == (expected or None)
 
 
-def test_every_response_has_the_common_headers(service: Service) -> None:
-    for response in (service.get(), service.get("limit=0"), service.get(organization=None)):
-        assert response.headers["Cache-Control"] == "no-store"
-        assert re.fullmatch(r"[0-9a-f-]{36}", response.headers["X-Request-Id"])
-        assert response.headers["Content-Type"] == "application/json"
+def test_the_default_limit_stands_in_the_links(memory_service: Service) -> None:
+    memory_service.put(session(1))
+    assert memory_service.get().links == {"first": "?offset=0&limit=20", "last": "?offset=0&limit=20"}
