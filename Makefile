@@ -39,9 +39,10 @@ test: $(VENV)/dev ## Run the tests
 test-browser: $(VENV)/browser ## Run the tests in Chromium (Debian's package); screenshots go to build/screenshots
 	$(BIN)/python -m pytest tests/browser
 
-check: $(VENV)/dev ## Formatting, lint, types, template, OpenAPI; never writes
+check: $(VENV)/dev ## Formatting, lint, imports, types, template, OpenAPI; never writes
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/mypy
 	for app in functions/*/app.py; do $(BIN)/mypy $$app || exit 1; done
 	$(BIN)/cfn-lint template.yaml
