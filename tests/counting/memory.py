@@ -1,6 +1,6 @@
-"""A DynamoDB in memory for the calls that counting and paging make: moto's answers, some hundred times faster.
+"""A DynamoDB in memory for the calls that counting and paging make: moto's responses, some hundred times faster.
 
-`test_memory.py` makes the same calls of this and of moto, and compares the answers.
+`test_memory.py` compares its responses with moto's while the real code makes the calls.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ INDEXES = {
     "by_organization_agent": ("organization_agent", "created_at_id"),
 }
 
+Around = Callable[[str, dict[str, Any], Callable[[], Any]], Any]
+"""Called with an operation, its parameters and a function that makes the call."""
+
 
 def client_error(code: str, operation: str, reasons: Iterable[str] = (), status: int = 400) -> ClientError:
-    """An error as botocore raises it."""
+    """Return an error as botocore raises it."""
     response: Any = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
     if code == "TransactionCanceledException":
         response["CancellationReasons"] = [{"Code": reason} for reason in reasons]
@@ -35,7 +38,6 @@ class Paginator:
         self._operation = operation
 
     def paginate(self, **parameters: Any) -> Iterator[dict[str, Any]]:
-        """Every page."""
         page: dict[str, Any] = {}
         while not page or "LastEvaluatedKey" in page:
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]} if page else {}
@@ -57,7 +59,8 @@ class Memory:
         return Paginator(getattr(self, operation))
 
     def describe_table(self, TableName: str) -> dict[str, Any]:  # noqa: N803
-        return {"Table": {"ItemCount": len(self.tables[TableName])}}
+        keys = [{"AttributeName": name} for name in KEYS[TableName]]
+        return {"Table": {"ItemCount": len(self.tables[TableName]), "KeySchema": keys}}
 
     def put_item(self, TableName: str, Item: Item) -> dict[str, Any]:  # noqa: N803
         self.tables[TableName][_key(TableName, Item)] = dict(Item)
@@ -153,6 +156,29 @@ class Memory:
         return "None"
 
 
+class Hooked:
+    """The client of one process: each call passes through a function that may fail it, or do something first."""
+
+    def __init__(self, memory: Memory | None = None, around: Around | None = None) -> None:
+        self.memory = memory or Memory()
+        self.around: Around = around or (lambda _operation, _parameters, proceed: proceed())
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    def called(self, operation: str) -> list[dict[str, Any]]:
+        """Return the parameters of every call of an operation."""
+        return [parameters for name, parameters in self.calls if name == operation]
+
+    def get_paginator(self, operation: str) -> Paginator:
+        return Paginator(getattr(self, operation))
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        def call(**parameters: Any) -> Any:
+            self.calls.append((operation, parameters))
+            return self.around(operation, parameters, lambda: getattr(self.memory, operation)(**parameters))
+
+        return call
+
+
 def _key(table: str, item: Item) -> tuple[str, ...]:
     return tuple(item[name]["S"] for name in KEYS[table])
 
@@ -171,7 +197,7 @@ def _projected(item: Item, request: dict[str, Any]) -> Item:
 
 
 def _additions(action: dict[str, Any]) -> list[tuple[str, int]]:
-    """What an update adds to each attribute."""
+    """Return what an update adds to each attribute."""
     added = action["UpdateExpression"].removeprefix("ADD ").split(", ")
     names, values = action["ExpressionAttributeNames"], action["ExpressionAttributeValues"]
     return [(names[name], int(values[value]["N"])) for name, value in (each.split(" ") for each in added)]
@@ -190,7 +216,7 @@ _TERMS: list[tuple[str, Callable[[str | None, str, str], bool]]] = [
 
 
 def _condition(expression: str, parameters: dict[str, Any]) -> Callable[[Item], bool]:
-    """The condition of terms joined by AND, each about one attribute of type S."""
+    """Return a test of terms joined by AND, each about one attribute of type S."""
     tests = []
     for term in re.split(r" AND (?!:)", expression):  # BETWEEN has an AND of its own, before a value
         match, holds = next((match, holds) for form, holds in _TERMS if (match := re.fullmatch(form, term)))
