@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.data_classes.api_gateway_authorizer_event i
     APIGatewayAuthorizerResponse,
 )
 
-from sessions.api_keys import INVALID, ApiKey, ApiKeys, Denial
+from sessions.api_keys import ApiKey, ApiKeys, Denial
 from sessions.caller import header_values
 from sessions.client import create_client
 from sessions.observability import Observability
@@ -27,9 +27,9 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     request = APIGatewayAuthorizerRequestEvent(event)
     caller = api_keys.identify(header_values(event, "Authorization"))
     if isinstance(caller, Denial):
-        is_invalid = caller.reason == INVALID
-        metrics = {f"Denied.{caller.reason}": 1} | ({"InvalidKeys": 1} if is_invalid else {})
-        observability.write("warning" if is_invalid else "info", "denied", {"reason": caller.reason}, metrics)
+        is_invalid = caller is Denial.INVALID_ITEM
+        metrics = {f"Denied.{caller}": 1} | ({"InvalidKeys": 1} if is_invalid else {})
+        observability.write("warning" if is_invalid else "info", "denied", {"reason": caller}, metrics)
         return policy(request, "unknown", {}, is_allowed=False)
     fields = {"organization_id": caller.organization_id, "key_name": caller.name}
     observability.write("info", "allowed", fields, {"Allowed": 1})

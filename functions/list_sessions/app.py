@@ -41,7 +41,6 @@ def method_not_allowed(_: Exception) -> Response[str]:
 
 
 def refuse(error: Exception) -> Response[str]:
-    """Return the response to a request that ended in an exception."""
     observability.log_error(error, app.context["began"])
     return responses.error_response(error if isinstance(error, ApiError) else InternalError())
 
@@ -62,7 +61,6 @@ app.use([require_known_path])
 
 @observability.instrument
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Return the response to a REST proxy event."""
     app.append_context(began=time.perf_counter())
     # With a custom domain, `path` may start with a base path; `resource` is the route that the gateway matched.
     response = app.resolve({**event, "path": event["resource"]}, context)

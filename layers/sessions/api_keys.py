@@ -10,6 +10,7 @@ import hashlib
 import re
 import time
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sessions.client import call
@@ -23,13 +24,17 @@ _SCHEME: Final = re.compile(r"(?:bearer|apikey)[ \t]+", re.IGNORECASE)
 _EXPIRY: Final = re.compile(r"[0-9]{1,12}")
 """Whole seconds since 1970, as `sessions keys create` writes them."""
 
-NO_KEY: Final = "no_key"
-MALFORMED: Final = "malformed"
-UNKNOWN: Final = "unknown"
-EXPIRED: Final = "expired"
-INVALID: Final = "invalid_item"
-DENIALS: Final = (NO_KEY, MALFORMED, UNKNOWN, EXPIRED, INVALID)
-"""Reasons for denying a caller. A revoked key is unknown; an invalid item is one that `sessions keys` never writes."""
+
+class Denial(StrEnum):
+    """The reason for which a caller is denied."""
+
+    NO_KEY = "no_key"
+    MALFORMED = "malformed"
+    UNKNOWN = "unknown"
+    """Revoked keys are unknown, too."""
+    EXPIRED = "expired"
+    INVALID_ITEM = "invalid_item"
+    """The item is not one that `sessions keys` writes."""
 
 
 class ApiKey(NamedTuple):
@@ -41,13 +46,6 @@ class ApiKey(NamedTuple):
     """Seconds since 1970; None: never."""
 
 
-class Denial(NamedTuple):
-    """The absence of a live key."""
-
-    reason: str
-    """One of `DENIALS`."""
-
-
 def parse_key(authorization: Sequence[str]) -> str | Denial:
     """Return the key of a request, which may follow the scheme `Bearer` or `ApiKey`, or why there is none.
 
@@ -56,10 +54,10 @@ def parse_key(authorization: Sequence[str]) -> str | Denial:
     """
     values = [value.strip(" \t") for value in authorization]
     if not any(values):
-        return Denial(NO_KEY)
+        return Denial.NO_KEY
     scheme = _SCHEME.match(values[0])
     key = values[0][scheme.end() :] if scheme else values[0]
-    return key if len(values) == 1 and _KEY.fullmatch(key) else Denial(MALFORMED)
+    return key if len(values) == 1 and _KEY.fullmatch(key) else Denial.MALFORMED
 
 
 def hash_key(key: str) -> str:
@@ -96,12 +94,12 @@ class ApiKeys:
         wanted = {KEY_HASH: {"S": hash_key(key)}}
         response = call(self._dynamodb.get_item, TableName=self._table, Key=wanted, ConsistentRead=True)
         if "Item" not in response:
-            return Denial(UNKNOWN)
+            return Denial.UNKNOWN
         found = _from_item(response["Item"])
         if found is None:
-            return Denial(INVALID)
+            return Denial.INVALID_ITEM
         # Time-to-live removes an expired key within days, not at once.
-        return Denial(EXPIRED) if is_expired(found.expires_at) else found
+        return Denial.EXPIRED if is_expired(found.expires_at) else found
 
 
 def _from_item(item: Item) -> ApiKey | None:

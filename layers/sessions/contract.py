@@ -38,8 +38,6 @@ ID_PATTERNS: Final = {
 AGENT_ID_FILTER: Final = r"^agent_[0-9a-f]{31,32}$"
 """The published format has 32 digits, the published example 31: both are real."""
 
-# --------------------------------------------------------------------------------------------- times
-
 _RFC3339 = re.compile(
     r"(\d{4}-\d{2}-\d{2})[Tt ]([01]\d|2[0-3]):([0-5]\d):([0-5]\d|60)(\.\d+)?(?:[Zz]|([+-](?:[01]\d|2[0-3]):[0-5]\d))",
     re.ASCII,
@@ -73,9 +71,6 @@ def utc_timestamp(text: str) -> str:
     except OverflowError:
         raise ValueError("outside the years 1 to 9999") from None
     return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
-
-
-# ------------------------------------------------------------------------------------------- objects
 
 
 def _empty_when_none(value: object) -> object:
@@ -183,9 +178,6 @@ def read_session(values: Mapping[str, Any], extra: Literal["ignore", "forbid"] =
         pydantic.ValidationError: a field is missing, not valid or forbidden.
     """
     return _session.validate_python({**_OPTIONAL, **values}, extra=extra)
-
-
-# ---------------------------------------------------------------------------------------- parameters
 
 
 def _digits(text: object) -> int:

@@ -27,7 +27,6 @@ class ApiError(Exception):
     status: ClassVar[int]
     code: ClassVar[str]
     message: ClassVar[str]
-    """A plain sentence for the caller; an instance may carry a more specific one."""
     headers: ClassVar[Mapping[str, str]] = {}
     is_fault: ClassVar[bool] = False
     """Whether it is a server fault, which is logged as an error with its stack."""

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 Item = dict[str, Any]
 """An item in DynamoDB's JSON: `{"title": {"S": "..."}, ...}`."""
 
-# ------------------------------------------------------------------------------------ table sessions
+# table sessions
 
 ID: Final = "id"
 ORGANIZATION_ID: Final = "organization_id"
@@ -44,7 +44,6 @@ BY_ORGANIZATION_AGENT: Final = Index("by_organization_agent", ORGANIZATION_AGENT
 
 
 def composed(*parts: str) -> str:
-    """Return the value of a composed key attribute."""
     return SEPARATOR.join(parts)
 
 
@@ -57,7 +56,6 @@ class Partition:
 
     @property
     def index(self) -> Index:
-        """Return the index that the partition belongs to."""
         return BY_ORGANIZATION if self.agent_id is None else BY_ORGANIZATION_AGENT
 
     @property
@@ -75,7 +73,6 @@ class IndexKeys(NamedTuple):
 
     @property
     def scopes(self) -> list[str]:
-        """Return the scopes in which the session is counted."""
         return [scope for scope in (self.organization_id, self.organization_agent) if scope is not None]
 
 
@@ -112,7 +109,7 @@ def unlisted_reason(session_id: str, item: Item) -> str | None:
     return None
 
 
-# -------------------------------------------------------------------------------------- table counts
+# table counts
 
 SCOPE: Final = "scope"
 BUCKET: Final = "bucket"
@@ -126,17 +123,14 @@ PARTITION_KEY_BYTES: Final = 2048
 
 
 def count_row_key(scope: str, bucket: str) -> Item:
-    """Return the key of a count row."""
     return {SCOPE: {"S": scope}, BUCKET: {"S": bucket}}
 
 
 def marker_key(session_id: str) -> Item:
-    """Return the key of a session's marker in the counts table."""
     return count_row_key(MARKER_PREFIX + session_id, MARKER_BUCKET)
 
 
 def marker_item(session_id: str, keys: IndexKeys) -> Item:
-    """Return the marker that stores the keys under which a session is counted."""
     attributes = {name: {"S": value} for name, value in keys._asdict().items() if value is not None}
     return marker_key(session_id) | attributes
 
@@ -150,7 +144,6 @@ def marker_session_id(row: Item) -> str | None:
 
 
 def marker_index_keys(marker: Item) -> IndexKeys | None:
-    """Return the keys that a marker stores."""
     created_at_id = _text(marker, CREATED_AT_ID)
     if created_at_id is None:
         return None
@@ -165,7 +158,7 @@ def is_valid_marker_id(session_id: str) -> bool:
         return False
 
 
-# ------------------------------------------------------------------------------------ table api_keys
+# table api_keys
 
 KEY_HASH: Final = "key_hash"
 KEY_NAME: Final = "name"

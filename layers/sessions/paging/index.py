@@ -29,7 +29,6 @@ class Walk(NamedTuple):
 
     @property
     def passed(self) -> int:
-        """Return how many sessions the walk passed, items taken included."""
         return self.skipped + len(self.items)
 
 
