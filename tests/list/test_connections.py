@@ -1,16 +1,18 @@
-"""Connections that broke while they were idle, as after a pause in which a frozen container or a NAT forgot them."""
+"""Real connections: broken while idle, as when a NAT forgot them, and responses that are not DynamoDB's."""
 
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from sessions import client
-from tests.service import CONTEXT, ORGANIZATION, TEMPLATE, event, load, response_of
+from sessions.errors import Unavailable
+from tests.service import CONTEXT, KEY, ORGANIZATION, TEMPLATE, Response, authorizer_event, event, load, response_of
 
 EMPTY = b'{"Items": [], "Count": 0, "ScannedCount": 0}'
 
@@ -20,6 +22,7 @@ class Engine(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
+        self.body = EMPTY
         self.accepted = 0
         self.connections: set[socket.socket] = set()
         self.silent: set[socket.socket] = set()
@@ -55,9 +58,9 @@ class Answer(BaseHTTPRequestHandler):
             self.server.connections.add(self.connection)
             self.server.both_arrived.wait(5)  # so that the two reads of a first page need two connections
         self.send_response(200)
-        self.send_header("Content-Length", str(len(EMPTY)))
+        self.send_header("Content-Length", str(len(self.server.body)))
         self.end_headers()
-        self.wfile.write(EMPTY)
+        self.wfile.write(self.server.body)
 
     def log_message(self, *_: Any) -> None:
         """Write nothing."""
@@ -73,27 +76,37 @@ def engine(environment: None) -> Iterator[Engine]:
         engine.shutdown()
 
 
+def cold_start(name: str, engine: Engine) -> ModuleType:
+    url = f"http://127.0.0.1:{engine.server_port}"
+    return load(name, **TEMPLATE.function(name).environment | {"AWS_ENDPOINT_URL_DYNAMODB": url})
+
+
+def list_page(function: ModuleType, query: str = "") -> Response:
+    made = event(query)
+    made["requestContext"]["authorizer"] = {"organization_id": ORGANIZATION}
+    return response_of(function.handler(made, CONTEXT))
+
+
 @pytest.mark.parametrize("query", ["", "offset=31"])
-@pytest.mark.parametrize("broken", ["reset", "silent"])
+@pytest.mark.parametrize("fault", [Engine.reset_connections, Engine.drop_connections])
 def test_broken_idle_connections_do_not_fail_the_next_page(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, broken: str, query: str
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Engine], None], query: str
 ) -> None:
     monkeypatch.setattr(client, "READ_TIMEOUT", 0.3)
-    url = f"http://127.0.0.1:{engine.server_port}"
-    function = load(
-        "list_sessions", **TEMPLATE.function("list_sessions").environment | {"AWS_ENDPOINT_URL_DYNAMODB": url}
-    )
-
-    def status(query: str) -> int:
-        made = event(query)
-        made["requestContext"]["authorizer"] = {"organization_id": ORGANIZATION}
-        return response_of(function.handler(made, CONTEXT)).status
-
-    assert (status(""), engine.accepted) == (200, 2)
-    if broken == "reset":
-        engine.reset_connections()
-    else:
-        engine.drop_connections()
-    assert status(query) == 200
+    function = cold_start("list_sessions", engine)
+    assert (list_page(function).status, engine.accepted) == (200, 2)
+    fault(engine)
+    assert list_page(function, query).status == 200
     assert engine.accepted > 2
     function.finder._client.close()
+
+
+@pytest.mark.parametrize("body", [b"null", b"[]", b"<html>", b""])
+def test_a_response_that_is_no_json_object_is_a_503(engine: Engine, body: bytes) -> None:
+    engine.body = body
+    lists, authorizes = cold_start("list_sessions", engine), cold_start("authorize", engine)
+    assert list_page(lists).status == 503
+    with pytest.raises(Unavailable):
+        authorizes.handler(authorizer_event(KEY), CONTEXT)
+    lists.finder._client.close()
+    authorizes.api_keys._dynamodb.close()
