@@ -28,20 +28,8 @@ NOT_NUMBERS = [
 ]
 NOT_NUMBERS += [" ", "1" * 11, "0" * 11, "9" * 5000, "1,2", "[1]", '"1"', "1;2", "\x00", "1%00"]
 
-NOT_AGENTS = [
-    "agent_" + "1" * 30,
-    "agent_" + "1" * 33,
-    "agent_" + "A" * 32,
-    "agent_" + "g" * 32,
-    "agent_" + "1" * 32 + "\n",
-    " agent_" + "1" * 32,
-    "AGENT_" + "1" * 32,
-    "1" * 32,
-    "agent_",
-    "agent_" + "１" * 32,
-    "agent_01933b5a-0000-7000-8000-000000000001",
-    "null ",
-]
+NOT_AGENTS = ["agent_" + digits for digits in ("", "1" * 30, "1" * 33, "A" * 32, "g" * 32, "1" * 32 + "\n", "１" * 32)]
+NOT_AGENTS += [" " + AGENT, AGENT.upper(), "1" * 32, "agent_01933b5a-0000-7000-8000-000000000001", "null "]
 
 
 @pytest.mark.parametrize(
