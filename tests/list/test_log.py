@@ -12,7 +12,7 @@ import pytest
 from sessions import observability
 from sessions.observability import Observability
 from tests.conftest import Lines
-from tests.service import CONTEXT, ORGANIZATION, Service, session
+from tests.service import CONTEXT
 
 Make = Callable[..., Observability]
 
@@ -67,22 +67,6 @@ def test_an_api_key_is_cut_short_wherever_it_stands(make: Make, written: Lines) 
     assert (line["message"], line["field"]) == ("x evr_... y", ["evr_...", {"inner": "<evr_...>"}])
 
 
-def test_metrics_stand_in_the_line_with_units_and_dimensions(make: Make, written: Lines) -> None:
-    made = make()
-    made.write("info", "listed", {"a": 1}, {"Duration": 1.5, "Responses.ok": 1})
-    made.write("info", "again", {}, {})
-    first, second = written()
-    (directive,) = first["_aws"]["CloudWatchMetrics"]
-    assert (directive["Namespace"], directive["Dimensions"]) == ("Sessions", [["stack", "service"]])
-    assert directive["Metrics"] == [
-        {"Name": "Duration", "Unit": "Milliseconds"},
-        {"Name": "Responses.ok", "Unit": "Count"},
-    ]
-    assert (first["Duration"], first["Responses.ok"], first["a"]) == ([1.5], [1], 1)
-    assert (first["service"], first["stack"]) == ("example", "sessions-live")
-    assert "_aws" not in second
-
-
 def test_metrics_outside_a_stack_have_its_dimension(make: Make, written: Lines) -> None:
     make(STACK_NAME="").write("info", "listed", {}, {"Responses.ok": 1})
     (line,) = written()
@@ -129,50 +113,3 @@ def test_a_duration_is_a_tenth_of_a_millisecond_exact(
 def test_botocore_does_not_log_where_it_found_credentials(make: Make) -> None:
     make()
     assert logging.getLogger("botocore").level == logging.WARNING
-
-
-# --------------------------------------------------------------------------------- lines of requests
-
-
-def test_a_page_is_one_line_without_content(memory_service: Service, lines: Lines) -> None:
-    memory_service.put(session(1, title="private title"))
-    memory_service.drain()
-    lines()
-    response = memory_service.get("limit=5")
-    (line,) = lines()
-    assert "private title" not in str(line)
-    expected = {"message": "listed", "code": "ok", "organization_id": ORGANIZATION}
-    expected |= {
-        "offset": 0,
-        "limit": 5,
-        "total": 1,
-        "entries": 1,
-        "requests": 2,
-        "RoundTrips": [1],
-        "Responses.ok": [1],
-    }
-    assert {name: line[name] for name in expected} == expected
-    assert line["correlation_id"] == response.headers["X-Request-Id"]
-
-
-@pytest.mark.parametrize(
-    ("query", "organization", "code", "reason"),
-    [
-        ("limit=0", ORGANIZATION, "invalid_parameter", "limit must be a whole number from 1 to 100."),
-        ("", None, "unauthorized", "unauthorized"),
-    ],
-)
-def test_a_mistake_of_the_caller_is_information(
-    memory_service: Service, lines: Lines, query: str, organization: str | None, code: str, reason: str
-) -> None:
-    memory_service.get(query, organization=organization)
-    (line,) = lines()
-    assert (line["level"], line["message"], line["code"], line["reason"]) == ("INFO", "refused", code, reason)
-    assert line[f"Responses.{code}"] == [1]
-
-
-def test_a_key_sent_as_a_parameter_is_in_no_log(memory_service: Service, lines: Lines) -> None:
-    memory_service.get("evr_0123456789abcdefXYZ=1&limit=1")
-    (line,) = lines()
-    assert "0123456789abcdef" not in str(line)
-    assert "evr_..." in line["reason"]
