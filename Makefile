@@ -17,7 +17,7 @@ SAMPLE ?= 1
 # A virtual environment takes nothing from these.
 unexport PIP_USER PIP_TARGET PIP_PREFIX
 
-.PHONY: help run install test test-browser check format openapi build sam-local sbom audit proof mutants bench lock clean
+.PHONY: help run install test test-browser test-stack emulator check format openapi build sam-local sbom audit proof mutants bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## List the targets
@@ -38,6 +38,12 @@ test: $(VENV)/dev ## Run the tests
 
 test-browser: $(VENV)/browser ## Run the tests in Chromium (Debian's package); screenshots go to build/screenshots
 	$(BIN)/python -m pytest tests/browser
+
+test-stack: $(VENV)/dev .venv-stack/ready build ## Deploy the template onto an AWS emulator and test it there (needs Python 3.13)
+	SAM="$(SAM)" $(BIN)/python -m pytest tests/stack
+
+emulator: $(VENV)/dev .venv-stack/ready build ## Run that emulator on port 4566 until Ctrl-C, to try a deployment without an account
+	$(BIN)/python -m tests.stack.emulator
 
 check: $(VENV)/dev ## Formatting, lint, imports, types, template, OpenAPI; never writes
 	$(BIN)/ruff format --check .
@@ -103,15 +109,24 @@ lock: $(VENV)/dev ## Lock the newest versions that fit
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --universal --python-version 3.11 \
 	  -c requirements-dev.txt tests/browser/requirements.in -o tests/browser/requirements.txt
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.13 \
+	  tests/stack/requirements.in -o tests/stack/requirements.txt
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --no-annotate --python-version 3.13 \
 	  -c requirements.txt tests/benchmarks/requirements.in -o tests/benchmarks/requirements.txt
 
 clean: ## Remove everything that was built or installed
-	rm -rf $(VENV) .venv-sam .venv-audit .aws-sam build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-sam .venv-stack .venv-audit .aws-sam build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # The SAM CLI pins a botocore of its own, so it lives apart.
 .venv-sam/bin/sam:
 	$(PYTHON) -m venv .venv-sam
 	.venv-sam/bin/pip install --quiet --disable-pip-version-check aws-sam-cli==$(SAM_VERSION)
+
+# The emulator pins a botocore of its own too, and runs the functions in its own Python.
+.venv-stack/ready: tests/stack/requirements.txt
+	python=$$($(PYTHON) -c 'from layers.build import runtime_python; print(runtime_python() or "python3.13")') && \
+	  "$$python" -m venv .venv-stack
+	.venv-stack/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tests/stack/requirements.txt
+	@touch $@
 
 # Tools of releases, in one version each and apart from what is locked: they ship nothing and test nothing.
 .venv-audit:

@@ -20,9 +20,9 @@ from sessions_cli import redrive as redriving
 from sessions_cli.cli import main
 from sessions_cli.items import item_of
 from tests.cli.command import ndjson, sessions
+from tests.cli.moto_stack import for_moto, upload
 from tests.service import ROOT, session
 from tests.template.stack import expand
-from tests.template.test_deployed import for_moto, upload
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse .* not supported by moto")
 

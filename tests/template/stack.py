@@ -1,9 +1,8 @@
-"""What CloudFormation would create from `template.yaml`: expanded as SAM does it, with parameters resolved."""
+"""The resources that CloudFormation creates from `template.yaml`: expanded by SAM, with parameters resolved."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,7 @@ ANOTHER = {
     "ThrottlingRate": "7",
     "WebAclArn": "arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/sessions/1-2-3",
 }
-"""A value of every parameter that is not its default."""
+"""For each parameter a value that is not its default."""
 
 TOGETHER = {
     "BasePath": ("DomainName", "CertificateArn"),
@@ -55,23 +54,26 @@ TOGETHER = {
     "DomainName": ("CertificateArn",),
     "PreTrafficOrganization": ("PreTrafficHook",),
 }
-"""What else must be chosen for a parameter to make a difference."""
+"""Parameters without which another one has no effect."""
 
 WHOLE = {
     name: ANOTHER[name]
     for name in ("CertificateArn", "DomainName", "GatewayAccountRole", "PreTrafficHook", "SnapStart", "WebAclArn")
 }
-"""Parameters with which every resource of the template is created."""
+"""Parameters with which every resource exists."""
 
 PARAMETERS: dict[str, dict[str, Any]] = yaml_parse(TEXT)["Parameters"]
 
 
+REGIONS = {"aws": "eu-west-1", "aws-us-gov": "us-gov-west-1", "aws-cn": "cn-north-1"}
+
+
 class Rejected(Exception):
-    """The parameters break a rule of the template."""
+    """Parameters that break a rule of the template."""
 
 
 class NoManagedPolicies:
-    """Stands for the list of managed policies that SAM would ask IAM for; the template uses none by name."""
+    """The managed policies that SAM would ask IAM for: the template names none."""
 
     def load(self) -> dict[str, str]:
         return {}
@@ -86,19 +88,14 @@ class Stack:
             for assertion in rule["Assertions"]:
                 if not intrinsics.resolve(assertion["Assert"]):
                     raise Rejected(assertion["AssertDescription"])
-
-        def made(section: str) -> dict[str, Any]:
-            return {
-                name: intrinsics.resolve(each)
-                for name, each in expanded[section].items()
-                if "Condition" not in each or intrinsics.holds(each["Condition"])
-            }
-
-        self.resources = made("Resources")
-        self.outputs = made("Outputs")
+        self.resources = {
+            name: intrinsics.resolve(each)
+            for name, each in expanded["Resources"].items()
+            if "Condition" not in each or intrinsics.holds(each["Condition"])
+        }
 
     def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
-        """Properties of every resource of a type."""
+        """Return the properties of every resource of a type."""
         return {name: each["Properties"] for name, each in self.resources.items() if each["Type"] == kind}
 
     def properties(self, name: str) -> dict[str, Any]:
@@ -106,7 +103,7 @@ class Stack:
         return found
 
     def versions(self) -> dict[str, tuple[str, str]]:
-        """The version that each function's alias points to: a logical id or a description that changes is a new one."""
+        """Return the version of each function's alias: another logical id or description is a new version."""
         names = {
             alias["FunctionName"]: alias["FunctionVersion"].removesuffix(".Version")
             for alias in self.of_type("AWS::Lambda::Alias").values()
@@ -114,52 +111,32 @@ class Stack:
         return {function: (name, self.properties(name)["Description"]) for function, name in names.items()}
 
 
-def stack(*, code: dict[str, str] | None = None, **parameters: str) -> Stack:
-    """The stack with these parameters; `code` says what was uploaded for a function or layer."""
-    return _stack(json.dumps(code or {}, sort_keys=True), json.dumps(parameters, sort_keys=True))
-
-
 def change(parameter: str) -> tuple[Stack, Stack]:
-    """The stack before and after a parameter is given another value."""
+    """Return the stack before and after a parameter gets another value."""
     others = {name: ANOTHER[name] for name in TOGETHER.get(parameter, ())}
     other = ANOTHER[parameter] + "0" if parameter in others else ANOTHER[parameter]
     return stack(**others), stack(**others | {parameter: other})
 
 
 @cache
-def _stack(code: str, parameters: str) -> Stack:
-    expanded, values = expand(code, parameters)
-    return Stack(expanded, values)
+def stack(*, partition: str = "aws", **parameters: str) -> Stack:
+    """Return the stack with these parameters."""
+    given = {name: value.replace("arn:aws:", f"arn:{partition}:") for name, value in parameters.items()}
+    expanded, values = expand(json.dumps(given), REGIONS[partition])
+    return Stack(expanded, values | {"AWS::Partition": partition, "AWS::Region": REGIONS[partition]})
 
 
-def expand(
-    code: str = "{}", parameters: str = "{}", region: str = PSEUDO["AWS::Region"]
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """The template as SAM hands it to CloudFormation, and the values of all parameters."""
+def expand(parameters: str = "{}", region: str = REGIONS["aws"]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the template as SAM passes it to CloudFormation, and the values of all parameters."""
     template = yaml_parse(TEXT)
-    uploaded = json.loads(code)
     for name, resource in template["Resources"].items():
         for key in ("CodeUri", "ContentUri"):
             if key in resource["Properties"]:
-                resource["Properties"][key] = f"s3://bucket/{uploaded.get(name, name)}"
-    defaults = {name: each["Default"] for name, each in template["Parameters"].items() if "Default" in each}
+                resource["Properties"][key] = f"s3://bucket/{name}"
+    defaults = {name: each["Default"] for name, each in PARAMETERS.items()}
     values = {name: str(value) for name, value in (defaults | json.loads(parameters)).items()}
-    assert set(values) == set(template["Parameters"])
+    assert set(values) == set(PARAMETERS)
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("AWS_DEFAULT_REGION", region)
         monkeypatch.setattr(ArnGenerator, "BOTO_SESSION_REGION_NAME", region)  # kept from the first transform
         return transform(template, dict(values), NoManagedPolicies()), values
-
-
-def statements(role: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Every action that a role's own policies allow, with its resource."""
-    for policy in role.get("Policies", []):
-        for statement in policy["PolicyDocument"]["Statement"]:
-            assert statement["Effect"] == "Allow"
-            for action in _listed(statement["Action"]):
-                for resource in _listed(statement["Resource"]):
-                    yield action, resource
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]

@@ -1,109 +1,118 @@
-"""The hook before traffic: what it lets through, what it refuses, and that CodeDeploy hears of either."""
+"""The hook before traffic: what it accepts, what it refuses, and that CodeDeploy hears of either."""
 
-import io
+from __future__ import annotations
+
 import json
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
+from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.stub import Stubber
 
 from tests.service import CONTEXT, ORGANIZATION, Service, load, session
 from tests.template.stack import stack
 
-ROOT = Path(__file__).parent.parent.parent
 LIST_SESSIONS = "arn:aws:lambda:eu-west-1:123456789012:function:list:7"
 AUTHORIZE = "arn:aws:lambda:eu-west-1:123456789012:function:authorize:4"
+NAMES = {LIST_SESSIONS: "list_sessions", AUTHORIZE: "authorize"}
 EVENT = {"DeploymentId": "d-ABCDEF123", "LifecycleEventHookExecutionId": "execution"}
 
-Invoke = Callable[[str, dict[str, Any]], dict[str, Any]]
+Change = Callable[[Any], Any]
 
 
-class FakeLambda:
-    """Lambda's `Invoke` over functions of this process."""
+class Hook:
+    """The hook, over functions of this process and a CodeDeploy that expects a status."""
 
-    def __init__(self, invoke: Invoke) -> None:
-        self._invoke = invoke
+    def __init__(self, module: ModuleType, service: Service) -> None:
+        self.module = module
+        self.codedeploy = Stubber(module.codedeploy)
+        self.states = {LIST_SESSIONS: ["Active"], AUTHORIZE: ["Active"]}
+        self.changes: dict[str, Change] = {}
+        self._service = service
+        module.lambda_.meta.events.register("before-send.lambda", self._respond)
 
-    def invoke(self, *, FunctionName: str, Payload: str) -> dict[str, Any]:  # noqa: N803
+    def run(self, status: str) -> None:
+        told = EVENT | {"status": status}
+        parameters = {name[0].lower() + name[1:]: value for name, value in told.items()}
+        self.codedeploy.add_response("put_lifecycle_event_hook_execution_status", {}, parameters)
+        with self.codedeploy:
+            self.module.handler(EVENT, CONTEXT)
+        self.codedeploy.assert_no_pending_responses()
+
+    def _respond(self, request: AWSRequest, **_: Any) -> AWSResponse:
+        [version, operation] = unquote(str(request.url)).rsplit("/functions/")[1].rsplit("/", 1)
+        if operation == "configuration":
+            states = self.states[version]
+            return response(request, {"State": states.pop(0) if len(states) > 1 else states[0]})
+        assert not isinstance(request.body, str)
+        event = json.loads(request.body.read() if hasattr(request.body, "read") else request.body)
         try:
-            payload = self._invoke(FunctionName, json.loads(Payload))
-        except (ClientError, ReadTimeoutError):
-            raise
-        except Exception as error:
-            # What Lambda makes of an exception ('Invoke', FunctionError).
+            returned = self._service.function(NAMES[version]).handler(event, CONTEXT)
+            return response(request, self.changes.get(version, lambda same: same)(returned))
+        except (KeyError, TimeoutError) as error:
             crash = {"errorMessage": str(error), "errorType": type(error).__name__}
-            return {"StatusCode": 200, "FunctionError": "Unhandled", "Payload": io.BytesIO(json.dumps(crash).encode())}
-        return {"StatusCode": 200, "Payload": io.BytesIO(json.dumps(payload).encode())}
+            return response(request, crash, {"x-amz-function-error": "Unhandled"})
+
+
+def response(request: AWSRequest, body: Any, headers: dict[str, str] | None = None) -> AWSResponse:
+    class Raw:
+        def stream(self, *_: Any, **__: Any) -> list[bytes]:
+            return [json.dumps(body).encode()]
+
+        def read(self, *_: Any) -> bytes:
+            return json.dumps(body).encode()
+
+    return AWSResponse(request.url, 200, headers or {}, Raw())
 
 
 @pytest.fixture
-def hook(service: Service, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def hook(service: Service, monkeypatch: pytest.MonkeyPatch) -> Hook:
     monkeypatch.setenv("LIST_SESSIONS_VERSION", LIST_SESSIONS)
     monkeypatch.setenv("AUTHORIZE_VERSION", AUTHORIZE)
     monkeypatch.setenv("ORGANIZATION", ORGANIZATION)
-    return load("check_release")
+    module = load("check_release")
+    monkeypatch.setattr(module, "PENDING", {"Delay": 0, "MaxAttempts": 3})
+    return Hook(module, service)
 
 
-@pytest.fixture
-def told(hook: ModuleType) -> Iterator[Stubber]:
-    with Stubber(hook.codedeploy) as stubber:
-        yield stubber
+@pytest.mark.parametrize("sessions", [0, 1, 7])
+def test_working_versions_are_accepted(sessions: int, hook: Hook, service: Service) -> None:
+    service.put(*(session(number) for number in range(sessions)))
+    service.drain()
+    hook.run("Succeeded")
 
 
-def real(service: Service) -> Invoke:
-    """The functions of this repository."""
-    names = {LIST_SESSIONS: "list_sessions", AUTHORIZE: "authorize"}
-    return lambda version, event: service.function(names[version]).handler(event, CONTEXT)  # type: ignore[no-any-return]
+@pytest.mark.parametrize(
+    ("states", "status"),
+    [(["Pending", "Pending", "Active"], "Succeeded"), (["Failed"], "Failed"), (["Pending"], "Failed")],
+)
+def test_a_version_is_called_once_it_is_active(states: list[str], status: str, hook: Hook) -> None:
+    hook.states[LIST_SESSIONS] = states
+    hook.run(status)
 
 
-def changed(invoke: Invoke, version: str, change: Callable[[dict[str, Any]], Any]) -> Invoke:
-    """The same functions, one of which returns something else."""
-    return lambda called, event: change(invoke(called, event)) if called == version else invoke(called, event)
+def body(**fields: Any) -> Change:
+    """Change the body of a page; None removes a field."""
 
-
-def body(**fields: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Changes the body of a page; None removes a field."""
-
-    def change(response: dict[str, Any]) -> dict[str, Any]:
-        if response["statusCode"] != 200:
-            return response
-        page = json.loads(response["body"]) | fields
-        return response | {"body": json.dumps({name: value for name, value in page.items() if value is not None})}
+    def change(returned: dict[str, Any]) -> dict[str, Any]:
+        page = json.loads(returned["body"])
+        if "data" in page:
+            page = {name: value for name, value in (page | fields).items() if value is not None}
+        return returned | {"body": json.dumps(page)}
 
     return change
 
 
-def expect_status(told: Stubber, status: str) -> None:
-    told.add_response(
-        "put_lifecycle_event_hook_execution_status",
-        {"lifecycleEventHookExecutionId": "execution"},
-        {"deploymentId": "d-ABCDEF123", "lifecycleEventHookExecutionId": "execution", "status": status},
-    )
+def crash(error: Exception) -> Change:
+    def change(_: Any) -> Any:
+        raise error
 
-
-def run(hook: ModuleType, told: Stubber, monkeypatch: pytest.MonkeyPatch, invoke: Invoke) -> None:
-    monkeypatch.setattr(hook, "lambda_", FakeLambda(invoke))
-    hook.handler(EVENT, CONTEXT)
-    told.assert_no_pending_responses()
-
-
-@pytest.mark.parametrize("sessions", [0, 1, 7])
-def test_working_functions_are_let_through(
-    sessions: int, hook: ModuleType, told: Stubber, monkeypatch: pytest.MonkeyPatch, service: Service
-) -> None:
-    service.put(*(session(number) for number in range(sessions)))
-    service.drain()
-    expect_status(told, "Succeeded")
-    run(hook, told, monkeypatch, real(service))
-
-
-def crash(_: Any) -> Any:
-    raise KeyError("SESSIONS_TABLE")
+    return change
 
 
 def allow(policy: dict[str, Any]) -> dict[str, Any]:
@@ -111,105 +120,61 @@ def allow(policy: dict[str, Any]) -> dict[str, Any]:
     return policy | {"policyDocument": {"Statement": [statement | {"Effect": "Allow"}]}}
 
 
+ANOTHERS = dict.fromkeys(("id", "agent_id", "status", "created_at", "updated_at", "organization_id"), "x")
 BROKEN = {
-    "list_sessions crashes": (LIST_SESSIONS, crash, "KeyError"),
-    "authorize crashes": (AUTHORIZE, crash, "KeyError"),
-    "authorize lets everybody in": (AUTHORIZE, allow, r"returned \['Allow'\]"),
+    "list_sessions crashes": (LIST_SESSIONS, crash(KeyError("SESSIONS_TABLE")), "KeyError"),
+    "list_sessions times out": (LIST_SESSIONS, crash(TimeoutError("Task timed out")), "Task timed out"),
+    "authorize crashes": (AUTHORIZE, crash(KeyError("API_KEYS_TABLE")), "KeyError"),
+    "authorize allows everybody": (AUTHORIZE, allow, r"returned \['Allow'\]"),
     "a page is an error": (LIST_SESSIONS, lambda each: each | {"statusCode": 500}, "returned 500"),
     "a page is not JSON": (LIST_SESSIONS, lambda each: each | {"body": "<html>"}, "JSONDecodeError"),
     "the total is missing": (LIST_SESSIONS, body(total=None), "a page has"),
     "the total is text": (LIST_SESSIONS, body(total="2"), "'2'"),
-    "the total is too low": (LIST_SESSIONS, body(total=1), "a page of 2 entries has the total 1"),
+    "the total is too low": (LIST_SESSIONS, body(total=1), "a page of 2 sessions has the total 1"),
     "the total is negative": (LIST_SESSIONS, body(total=-1, data=[]), "the total -1"),
-    "the limit is forgotten": (LIST_SESSIONS, body(limit=20), "another one"),
+    "the limit is another": (LIST_SESSIONS, body(limit=20), "another offset or limit"),
     "a session lacks a field": (LIST_SESSIONS, body(data=[{"id": "session_1"}]), "lacks one of"),
-    "a session is another organization's": (
-        LIST_SESSIONS,
-        body(data=[dict.fromkeys(("id", "agent_id", "status", "created_at", "updated_at", "organization_id"), "x")]),
-        "another organization",
-    ),
-    "a wrong limit is not refused": (
-        LIST_SESSIONS,
-        lambda each: each if each["statusCode"] == 200 else each | {"statusCode": 200},
-        "for an invalid limit",
-    ),
+    "a session is another organization's": (LIST_SESSIONS, body(data=[ANOTHERS]), "another organization"),
+    "an invalid limit is a page": (LIST_SESSIONS, lambda each: each | {"statusCode": 200}, "for an invalid limit"),
 }
 
 
-@pytest.mark.parametrize("case", sorted(BROKEN))
-def test_broken_code_is_refused_with_its_reason(
-    case: str,
-    hook: ModuleType,
-    told: Stubber,
-    monkeypatch: pytest.MonkeyPatch,
-    service: Service,
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_version_is_refused_with_its_reason(
+    case: str, hook: Hook, service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
     service.put(session(1), session(2))
     service.drain()
     version, change, reason = BROKEN[case]
-    expect_status(told, "Failed")
-    run(hook, told, monkeypatch, changed(real(service), version, change))
+    hook.changes[version] = change
+    hook.run("Failed")
     [record] = [each for each in caplog.records if each.getMessage() == "release refused"]
     assert record.levelname == "ERROR"
     assert re.search(reason, caplog.text)
 
 
-def denied(operation: str) -> ClientError:
-    return ClientError({"Error": {"Code": "AccessDeniedException", "Message": "not authorized"}}, operation)
-
-
 @pytest.mark.parametrize(
     "error",
-    [denied("Invoke"), ReadTimeoutError(endpoint_url="https://lambda.eu-west-1.amazonaws.com")],
-    ids=["no permission to call", "no response"],
+    [
+        ClientError({"Error": {"Code": "AccessDeniedException", "Message": "not authorized"}}, "Invoke"),
+        ReadTimeoutError(endpoint_url="https://lambda.eu-west-1.amazonaws.com"),
+    ],
 )
-def test_a_version_that_cannot_be_called_is_refused(
-    error: Exception, hook: ModuleType, told: Stubber, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def invoke(_version: str, _event: dict[str, Any]) -> dict[str, Any]:
-        raise error
-
-    expect_status(told, "Failed")
-    run(hook, told, monkeypatch, invoke)
+def test_a_version_that_cannot_be_called_is_refused(error: Exception, hook: Hook) -> None:
+    hook.changes[AUTHORIZE] = crash(error)
+    hook.run("Failed")
 
 
-def test_a_version_that_times_out_is_refused(
-    hook: ModuleType,
-    told: Stubber,
-    monkeypatch: pytest.MonkeyPatch,
-    service: Service,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    def time_out(_: Any) -> Any:
-        raise TimeoutError("Task timed out after 20.00 seconds")
-
-    expect_status(told, "Failed")
-    run(hook, told, monkeypatch, changed(real(service), LIST_SESSIONS, time_out))
-    assert "Task timed out after 20.00 seconds" in caplog.text
+def test_the_hook_fails_when_codedeploy_cannot_be_told(hook: Hook) -> None:
+    hook.codedeploy.add_client_error("put_lifecycle_event_hook_execution_status", "AccessDeniedException")
+    with hook.codedeploy, pytest.raises(ClientError, match="AccessDeniedException"):
+        hook.module.handler(EVENT, CONTEXT)
 
 
-def test_the_hook_fails_itself_when_codedeploy_cannot_be_told(
-    hook: ModuleType, told: Stubber, monkeypatch: pytest.MonkeyPatch, service: Service
-) -> None:
-    told.add_client_error("put_lifecycle_event_hook_execution_status", "AccessDeniedException")
-    with pytest.raises(ClientError, match="AccessDeniedException"):
-        run(hook, told, monkeypatch, real(service))
-
-
-@pytest.mark.parametrize("name", ["list_first_page", "authorize"])
-def test_the_events_have_what_the_gateway_sends(name: str, hook: ModuleType) -> None:
-    sent = json.loads((ROOT / "events" / f"{name}.json").read_text())
-    made = hook.request({"limit": "5"})
-    assert set(sent) - set(made) <= {"type", "methodArn"}
-    left_out = {"authorizer", "deploymentId"}
-    assert set(sent["requestContext"]) - set(made["requestContext"]) <= left_out
-    assert made["multiValueQueryStringParameters"] == {"limit": ["5"]}
-
-
-def test_the_hook_waits_longer_than_a_version_may_run(hook: ModuleType) -> None:
+def test_the_hook_outlasts_snapshots_and_calls(hook: Hook) -> None:
     found = stack(PreTrafficHook="yes")
-    timeouts = [found.properties(name)["Timeout"] for name in ("ListSessionsFunction", "AuthorizeFunction")]
-    assert hook.once.read_timeout > max(timeouts)
-    # One call of authorize and two of list_sessions, each stopped in time, and the first that is stopped ends it.
-    assert found.properties("CheckReleaseFunction")["Timeout"] > hook.once.read_timeout + sum(timeouts)
+    calls = {"AuthorizeFunction": 1, "ListSessionsFunction": 2}
+    versions = sum(found.properties(name)["Timeout"] * count for name, count in calls.items())
+    assert load("check_release").PENDING == {"Delay": 5, "MaxAttempts": 60}
+    assert found.properties("CheckReleaseFunction")["Timeout"] > 2 * 5 * 60 + versions
+    assert hook.module.lambda_.meta.config.read_timeout > 20

@@ -1,111 +1,108 @@
-"""Least privilege: every action and resource of every role, written out."""
+"""The policies that the emulator cannot check: CloudFormation's, CodeDeploy's and what Lambda does with a role."""
 
+from __future__ import annotations
+
+import json
 import re
+from fnmatch import fnmatchcase
+from typing import Any
 
 import pytest
+import yaml
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+from moto.iam.models import aws_managed_policies_data
 
-from tests.template.stack import TEXT, WHOLE, stack, statements
+from tests.template.stack import ROOT, WHOLE, expand, stack
 
-TRACES = {("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*")}
-FUNCTIONS = ("ListSessionsFunction", "AuthorizeFunction", "CountSessionsFunction")
-WHOLE_STACK = stack(**WHOLE)
+FOLDER = ROOT / "docs" / "policies"
+UNUSED = re.compile(
+    r"""
+    (amplify|apprunner|appsync|bedrock-agentcore|cognito-idp|ec2|elasticloadbalancing):.*  # other uses of a web ACL
+    | wafv2:(Get|Put)PermissionPolicy | iam:(CreateServiceLinkedRole|(Put|Delete)RolePermissionsBoundary)
+    | (elasticfilesystem|s3files|kms|kinesis|firehose):.* | s3:(GetObjectMetadata|ListBucket|REST\.PUT\.OBJECT)
+    | dynamodb:(AssociateTableReplica|CreateTableReplica|BatchWriteItem|(Put|Get|Delete|Update)Item|Query|Scan)
+    | dynamodb:(DescribeImport|ImportTable|(Enable|Disable|Update)KinesisStreamingDestination)
+    | dynamodb:(UpdateContributorInsights|(Put|Delete)ResourcePolicy) | codedeploy:RegisterOnPremisesInstance
+    | lambda:(AssociateRuntimeAlias|GetCodeSigningConfig|(Put|Delete)FunctionCodeSigningConfig|PassCapacityProvider)
+    | lambda:((Put|Delete)FunctionConcurrency|PutFunctionRecursionConfig|PutFunctionScalingConfig)
+    | lambda:(Put|Delete)ProvisionedConcurrencyConfig | logs:PutLogGroupDeletionProtection
+    | logs:((Associate|Disassociate)KmsKey|CreateLogDelivery|CreateLogStream|DescribeLogStreams|PutLogEvents)
+    | logs:((Put|Delete)(DataProtectionPolicy|IndexPolicy|ResourcePolicy)|PutBearerTokenAuthentication)
+    """,
+    re.VERBOSE,
+)
+"""Actions of CloudFormation's handlers for features that the template does not use."""
 
-
-def logs(group: str) -> set[tuple[str, str]]:
-    return {(action, f"{group}.Arn") for action in ("logs:CreateLogStream", "logs:PutLogEvents")}
-
-
-EXPECTED = {
-    "ListSessionsRole": {
-        ("dynamodb:Query", "SessionsTable.Arn/index/by_organization"),
-        ("dynamodb:Query", "SessionsTable.Arn/index/by_organization_agent"),
-        ("dynamodb:Query", "CountsTable.Arn"),
-    }
-    | TRACES
-    | logs("ListSessionsLogs"),
-    "AuthorizeRole": {("dynamodb:GetItem", "ApiKeysTable.Arn")} | TRACES | logs("AuthorizeLogs"),
-    "CountSessionsRole": {
-        ("dynamodb:DescribeStream", "SessionsTable.StreamArn"),
-        ("dynamodb:GetRecords", "SessionsTable.StreamArn"),
-        ("dynamodb:GetShardIterator", "SessionsTable.StreamArn"),
-        ("dynamodb:ListStreams", "*"),
-        ("dynamodb:BatchGetItem", "CountsTable.Arn"),
-        ("dynamodb:PutItem", "CountsTable.Arn"),
-        ("dynamodb:UpdateItem", "CountsTable.Arn"),
-        ("dynamodb:DeleteItem", "CountsTable.Arn"),
-        ("sqs:SendMessage", "FailureQueue.Arn"),
-    }
-    | TRACES
-    | logs("CountSessionsLogs"),
-    "CheckReleaseRole": {
-        ("lambda:InvokeFunction", "ListSessionsFunction.Arn:*"),
-        ("lambda:InvokeFunction", "AuthorizeFunction.Arn:*"),
-        (
-            "codedeploy:PutLifecycleEventHookExecutionStatus",
-            "arn:aws:codedeploy:eu-west-1:123456789012:deploymentgroup:ServerlessDeploymentApplication/*",
-        ),
-    }
-    | TRACES
-    | logs("CheckReleaseLogs"),
-    "DeploymentRole": {("cloudwatch:DescribeAlarms", "*"), ("lambda:InvokeFunction", "CheckReleaseFunction.Arn")}
-    | {
-        (action, f"{function}.Arn{qualifier}")
-        for action in ("lambda:GetAlias", "lambda:UpdateAlias", "lambda:GetProvisionedConcurrencyConfig")
-        for function in FUNCTIONS
-        for qualifier in ("", ":*")
-    },
-    "GatewayAccountLogsRole": set(),
-}
-TRUSTED = {
-    "ListSessionsRole": "lambda.amazonaws.com",
-    "AuthorizeRole": "lambda.amazonaws.com",
-    "CountSessionsRole": "lambda.amazonaws.com",
-    "CheckReleaseRole": "lambda.amazonaws.com",
-    "DeploymentRole": "codedeploy.amazonaws.com",
-    "GatewayAccountLogsRole": "apigateway.amazonaws.com",
-}
+UNSAID = {"iam:PassRole", "lambda:ListTags"}
+"""Actions that the handlers need and their schemas do not name."""
 
 
-def test_there_is_no_other_role() -> None:
-    assert set(WHOLE_STACK.of_type("AWS::IAM::Role")) == set(EXPECTED)
-    assert set(stack().of_type("AWS::IAM::Role")) == set(EXPECTED) - {"CheckReleaseRole", "GatewayAccountLogsRole"}
+def statements(document: dict[str, Any]) -> list[tuple[str, str]]:
+    def listed(value: Any) -> list[Any]:
+        return value if isinstance(value, list) else [value]
+
+    return [
+        (action, resource)
+        for statement in document["Statement"]
+        for action in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    ]
 
 
-@pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_a_role_allows_this_and_nothing_else(name: str) -> None:
-    assert set(statements(WHOLE_STACK.properties(name))) == EXPECTED[name]
+def policy(name: str) -> list[tuple[str, str]]:
+    return statements(json.loads((FOLDER / f"{name}.json").read_text()))
 
 
-@pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_a_role_is_for_one_service_and_takes_no_managed_policy(name: str) -> None:
-    role = WHOLE_STACK.properties(name)
-    [statement] = role["AssumeRolePolicyDocument"]["Statement"]
-    assert statement == {"Effect": "Allow", "Principal": {"Service": TRUSTED[name]}, "Action": "sts:AssumeRole"}
-    # The account's role for the gateway's logs is the exception: it serves every API of the account.
-    account = ["arn:aws:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs"]
-    assert role.get("ManagedPolicyArns", []) == (account if name == "GatewayAccountLogsRole" else [])
+def role(name: str) -> set[str]:
+    [only] = stack(**WHOLE).properties(name)["Policies"]
+    return {action for action, _ in statements(only["PolicyDocument"])}
 
 
-@pytest.mark.parametrize("name", [*FUNCTIONS, "CheckReleaseFunction"])
-def test_each_function_has_a_role_of_its_own(name: str) -> None:
-    assert WHOLE_STACK.properties(name)["Role"] == name.removesuffix("Function") + "Role.Arn"
+def managed(name: str) -> set[str]:
+    return {action for action, _ in statements(json.loads(aws_managed_policies_data)[name]["Document"])}
 
 
-def test_no_action_is_a_wildcard() -> None:
-    allowed = [action for role in EXPECTED for action, _ in statements(WHOLE_STACK.properties(role))]
-    assert [action for action in allowed if "*" in action] == []
+def test_cloudformation_may_do_what_the_types_need_and_no_more() -> None:
+    needed: set[str] = set()
+    for kind in {each["Type"] for each in stack(**WHOLE).resources.values()}:
+        handlers = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema["handlers"]
+        verbs = [handlers[verb]["permissions"] for verb in ("create", "read", "update", "delete") if verb in handlers]
+        needed |= {action for said in verbs for action in said if not UNUSED.fullmatch(action)}
+    assert {action for action, _ in policy("cloudformation")} - UNSAID == needed - UNSAID
 
 
-def test_without_the_hook_codedeploy_may_call_no_function() -> None:
-    allowed = {action for action, _ in statements(stack().properties("DeploymentRole"))}
-    assert "lambda:InvokeFunction" not in allowed
+def test_roles_have_what_aws_policies_give_lambda_and_codedeploy() -> None:
+    streams = {each for each in managed("AWSLambdaDynamoDBExecutionRole") if each.startswith("dynamodb:")}
+    assert streams <= role("CountSessionsRole")
+    deployment = role("DeploymentRole") - {"lambda:InvokeFunction"}  # AWS's own allows only CodeDeployHook_*
+    assert deployment <= managed("AWSCodeDeployRoleForLambda") | {"lambda:GetProvisionedConcurrencyConfig"}
 
 
-def test_the_reason_stands_beside_every_wildcard_of_a_resource() -> None:
-    lines = TEXT.splitlines()
-    wild = [number for number, line in enumerate(lines) if re.search(r'Resource: "\*"|:\*$', line)]
-    assert len(wild) == 8
-    for number in wild:
-        statement = next(above for above in range(number, 0, -1) if lines[above].lstrip().startswith("- "))
-        around = [line for line in lines[number - 6 : number + 1] if "#" in line]
-        assert around, f"line {number + 1}, in the statement of line {statement + 1}"
+def test_the_pipeline_deletes_versions_and_writes_keys_alone() -> None:
+    data = {pair for pair in policy("pipeline") if pair[0].startswith("dynamodb:")}
+    assert data == {("dynamodb:PutItem", "arn:PARTITION:dynamodb:REGION:ACCOUNT:table/STACK-ApiKeysTable-*")}
+    [delete] = [resource for action, resource in policy("pipeline") if action == "lambda:DeleteFunction"]
+    assert not fnmatchcase("arn:PARTITION:lambda:REGION:ACCOUNT:function:STACK-Name-ABC", delete)
+
+
+def test_policies_match_the_names_of_the_longest_stack_name() -> None:
+    # CloudFormation shortens what is longer than a type's limit: STACK-LOGICALID- and 12 or 13 characters.
+    limits = {"AWS::Lambda::Function": 64, "AWS::IAM::Role": 64, "AWS::SQS::Queue": 80, "AWS::DynamoDB::Table": 255}
+    names = {name: limits[each["Type"]] for name, each in expand()[0]["Resources"].items() if each["Type"] in limits}
+    longest = min(limit - len(f"--{name}") - 13 for name, limit in names.items())
+    assert f"at most {longest} characters" in (ROOT / "docs" / "deployment.md").read_text()
+
+
+@pytest.mark.parametrize("partition", ["aws", "aws-us-gov", "aws-cn"])
+def test_every_arn_is_of_the_partition(partition: str) -> None:
+    found = json.dumps(stack(**WHOLE, partition=partition).resources)
+    assert set(re.findall(r"arn:(aws[a-z-]*):", found)) == {partition}
+
+
+def test_a_release_that_fails_the_smoke_test_is_rolled_back() -> None:
+    steps = yaml.safe_load((ROOT / ".github" / "workflows" / "ship.yml").read_text())["jobs"]["ship"]["steps"]
+    names = [step.get("name") for step in steps]
+    order = ["Check and unpack the archive", "Save the live release", "Deploy", "Run the smoke test", "Roll back"]
+    assert [name for name in names if name in order] == order
+    assert steps[names.index("Roll back")]["if"] == "failure() && steps.smoke.outcome == 'failure'"
+    assert "sha256sum --check --strict" in steps[names.index(order[0])]["run"]
