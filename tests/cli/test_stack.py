@@ -289,7 +289,8 @@ def test_every_command_that_calls_aws_has_a_policy() -> None:
     # A rollback does what the pipeline does, by its policy; `smoke` calls nothing but the API.
     leaves = {name for name, command in leaf_commands(main) if not name.startswith("rollback") and name != "smoke"}
     assert leaves == set(COMMANDS)
-    assert {path.stem.removeprefix("operator-") for path in FOLDER.glob("operator-*.json")} == set(COMMANDS)
+    policies = {path.stem.removeprefix("operator-") for path in FOLDER.glob("operator-*.json")}
+    assert policies == set(COMMANDS) | {"rollback"}
 
 
 def leaf_commands(group: Any, *path: str) -> Iterator[tuple[str, Any]]:
