@@ -53,9 +53,12 @@ class BrowserPages:
             return page
         response = self._api(request)
         if response.status_code == HTTPStatus.NOT_FOUND and request.method == "GET" and _accepts(request, "text/html"):
-            # Relative links, from however deep the address is, hold below a path prefix as well.
+            # Links are relative, so that they hold below a path prefix; here the address may be deep.
             base = "../" * (request_path(request).count("/") - 1) or "./"
-            return _page("not-found.html", HTTPStatus.NOT_FOUND, base)
+            page = _page("not-found.html")
+            page.data = page.data.replace(b"<head>", f'<head>\n<base href="{base}">'.encode())
+            page.status_code = HTTPStatus.NOT_FOUND
+            return page
         return response
 
     def _page(self, request: Request) -> Response | None:
@@ -81,9 +84,9 @@ def _accepts(request: Request, kind: str) -> bool:
     return kind in request.headers.get("Accept", "").lower()
 
 
-def _page(name: str, status: HTTPStatus = HTTPStatus.OK, base: str = "./") -> Response:
-    text = (FOLDER / name).read_text(encoding="utf-8").replace("<head>", f'<head>\n<base href="{base}">')
-    return Response(text, status, PAGE_HEADERS, content_type="text/html; charset=utf-8")
+def _page(name: str) -> Response:
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    return Response(text, 200, PAGE_HEADERS, content_type="text/html; charset=utf-8")
 
 
 def _json(value: Any) -> Response:

@@ -18,6 +18,7 @@ from sessions_local.sam_template import ACCOUNT, REGION
 # moto's default lets any web page that a person visits write to the tables. Read when moto is imported.
 os.environ.setdefault("MOTO_DISABLE_GLOBAL_CORS", "true")
 
+from moto.core.model_instances import reset_model_data
 from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodbstreams.models import dynamodbstreams_backends
 from moto.moto_server.werkzeug_app import create_backend_app
@@ -90,6 +91,7 @@ class EmbeddedDynamoDB:
         )
         try:
             with self._lock:
+                reset_model_data()  # moto remembers every item that it made
                 return Response.from_app(self._services[target], asked.environ, buffered=True)
         except Exception as error:
             print(f"dynamodb: {operation}: {type(error).__name__}: {error}", file=sys.stderr)

@@ -80,7 +80,7 @@ def document() -> dict[str, Any]:
                     "operationId": "list_sessions",
                     "tags": ["sessions"],
                     "summary": "List the sessions of the organization",
-                    "description": "Ordered by `created_at` and then `id`, both descending; every entry is on exactly "
+                    "description": "Ordered by `created_at` and then `id`, both descending; every session is on exactly "
                     "one page. A parameter that is empty or `null` counts as not given; one that does not exist here, "
                     "or is given twice, is refused.",
                     "parameters": [_parameter(name) for name in PARAMETERS],

@@ -1,20 +1,22 @@
 // Requests to the API. A response is always an object: {page, cost} or {problem}.
 
+const ROOT = new URL("..", import.meta.url); // of this server, which may be below a path prefix
+
 /** The organizations that have sessions, each with its demo key. */
 export async function organizations() {
   try {
-    const response = await fetch("/site/organizations.json", { cache: "no-store" });
+    const response = await fetch(new URL("site/organizations.json", ROOT), { cache: "no-store" });
     return response.ok ? await response.json() : [];
   } catch {
     return [];
   }
 }
 
-/** Path and query of a view's request. */
+/** The URL of a view's request. */
 export function target(view) {
   const query = new URLSearchParams({ offset: (view.page - 1) * view.size, limit: view.size });
   if (view.agent) query.set("agent_id", view.agent);
-  return `/v1/sessions?${query}`;
+  return new URL(`v1/sessions?${query}`, ROOT).href;
 }
 
 /** The page of a view; `signal` ends the request when another one takes its place. */

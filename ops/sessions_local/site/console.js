@@ -3,10 +3,14 @@
 
 import { fetchPage, organizations, target } from "./api.js";
 import { SIZES, TYPED_KEY, addressOf, sameList, viewOf } from "./view.js";
-import { count, costRow, costText, details, element, noDetails, pager, problem, row } from "./render.js";
+import { copyButton, count, costRow, costText, details, element, noDetails, pager, problem, row } from "./render.js";
 
 const PAGES_REMEMBERED = 8;
 const PATIENCE = 200; // milliseconds before a page that loads looks like it
+
+const WINDOW = 100; // sessions of a request that looks for one that has moved
+const WINDOWS_AFTER = 10; // newer sessions push one to later pages
+const WINDOWS_BEFORE = 2; // deletions pull it to earlier ones
 
 const KEY = "sessions.key"; // where this tab keeps a key that somebody typed
 
@@ -16,6 +20,7 @@ const byId = (id) => document.getElementById(id);
 let view = null; // what the address asks for
 let shown = null; // {view, page} that the list shows; null while it shows none
 let keys = []; // [{organization_id, key}]
+let sought = ""; // the session that was looked for on other pages
 let visited = []; // what the last pages cost, newest first
 let request = new AbortController();
 
@@ -23,8 +28,9 @@ let request = new AbortController();
 
 function go(changes, { replace = false } = {}) {
   const address = addressOf({ ...view, session: "", ...changes });
-  history[replace ? "replaceState" : "pushState"]({ byClick: true }, "", address);
-  follow();
+  const byClick = !replace || Boolean(history.state?.byClick);
+  history[replace ? "replaceState" : "pushState"]({ byClick }, "", address);
+  return follow();
 }
 
 /** Shows the view of the address. */
@@ -90,10 +96,15 @@ async function load() {
   const asked = view;
   byId("result").setAttribute("aria-busy", "true");
   for (const link of byId("pager").querySelectorAll("a")) link.removeAttribute("href");
-  const slow = setTimeout(() => byId("result").classList.add("waiting"), PATIENCE);
+  const slow = setTimeout(() => {
+    byId("result").classList.add("waiting");
+    if (shown === null) byId("status").textContent = "Loading…";
+  }, PATIENCE);
   let result;
   try {
-    result = asked.org === "" ? { nothing: true } : await fetchPage(asked, keyOf(asked.org), mine.signal);
+    if (asked.org === "") result = { nothing: true };
+    else if (asked.org === TYPED_KEY && !typedKey()) result = { noKey: true };
+    else result = await fetchPage(asked, keyOf(asked.org), mine.signal);
   } catch {
     return; // another request took its place
   } finally {
@@ -103,9 +114,10 @@ async function load() {
   byId("result").classList.remove("waiting");
   byId("result").setAttribute("aria-busy", "false");
   if (result.nothing) showNothing();
+  else if (result.noKey) showNoKey();
   else if (result.problem) showProblem(result.problem);
   else showPage(asked, result.page, result.cost);
-  byId("more").hidden = asked.org === "";
+  byId("more").hidden = Boolean(result.nothing || result.noKey);
   showCurl(asked);
 }
 
@@ -115,14 +127,17 @@ function showPage(asked, page, cost) {
   shown = { view: asked, page };
   byId("problem").hidden = true;
   byId("sessions").hidden = page.data.length === 0;
-  byId("rows").replaceChildren(...page.data.map((session, index) => row(session, page.offset + index + 1, {
+  // A broken session keeps its place and is left out: which place is not said.
+  const end = Math.min(page.offset + page.limit, page.total);
+  const missing = Math.max(0, end - page.offset - page.data.length);
+  byId("rows").replaceChildren(...page.data.map((session, index) => row(session, missing ? null : page.offset + index + 1, {
     details: addressOf({ ...asked, session: session.id }),
     agent: addressOf({ ...asked, session: "", agent: session.agent_id, page: 1 }),
   })));
   byId("pager").hidden = page.total === 0;
   byId("pager").replaceChildren(...pager(asked.page, pages, addressOfPage, (number) => go({ page: number })));
   byId("status").textContent = page.data.length
-    ? `Page ${count(asked.page)} of ${count(pages)}: ${count(page.offset + 1)} to ${count(page.offset + page.data.length)} of ${count(page.total)} sessions`
+    ? `Page ${count(asked.page)} of ${count(pages)}: ${count(page.offset + 1)} to ${count(end)} of ${count(page.total)} sessions${missing ? `, ${count(missing)} of them broken and left out` : ""}`
     : `${count(page.total)} sessions`;
   document.title = page.total ? `Page ${count(asked.page)} of ${count(pages)} – Sessions` : "Sessions";
   showCost(asked, page, cost);
@@ -168,6 +183,12 @@ function showNothing() {
   showMessage({ title: "No sessions yet", message: "Whatever writes to the table `sessions` of the local DynamoDB appears here, with a key for each organization." }, [again], "calm");
 }
 
+function showNoKey() {
+  hideResult();
+  byId("status").textContent = "";
+  showMessage({ title: "Which API key?", message: "Type a key above to list the sessions of its organization." }, [], "calm");
+}
+
 function hideResult() {
   shown = null;
   for (const id of ["sessions", "pager", "cost"]) byId(id).hidden = true;
@@ -183,7 +204,9 @@ function showMessage(message, actions, kind = "") {
 function showCurl(asked) {
   const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
   const key = keyOf(asked.org);
-  byId("curl").textContent = `curl -s${key ? ` -H ${quoted(`Authorization: ${key}`)}` : ""} ${quoted(location.origin + target(asked))}`;
+  const command = `curl -s${key ? ` -H ${quoted(`Authorization: ${key}`)}` : ""} ${quoted(target(asked))}`;
+  byId("curl").textContent = command;
+  byId("copy-curl").replaceChildren(copyButton(command, "the command"));
 }
 
 // ---- details
@@ -194,9 +217,33 @@ function showDetails() {
   if (!view.session || shown === null) return dialog.close();
   const session = shown.page.data.find((each) => each.id === view.session);
   const agent = session && addressOf({ ...view, session: "", agent: session.agent_id, page: 1 });
-  dialog.replaceChildren(...(session ? details(session, agent) : noDetails(view.session)));
+  const isSought = !session && sought !== view.session;
+  dialog.replaceChildren(...(session ? details(session, agent) : noDetails(view.session, isSought)));
+  if (isSought) seek(view);
   dialog.querySelector(".close").addEventListener("click", leaveDetails);
   if (!dialog.open) dialog.showModal();
+}
+
+/** Goes to the page that a session has moved to, or says that it is not found. */
+async function seek(from) {
+  const nearest = Math.floor(((from.page - 1) * from.size) / WINDOW) + 1;
+  const after = Array.from({ length: WINDOWS_AFTER }, (_, index) => nearest + index);
+  const before = Array.from({ length: WINDOWS_BEFORE }, (_, index) => nearest - index - 1).filter((page) => page > 0);
+  let page = from.page;
+  for (const window of [...after, ...before]) {
+    if (from !== view) return;
+    const { page: found } = await fetchPage({ ...from, page: window, size: WINDOW }, keyOf(from.org), new AbortController().signal);
+    const index = found?.data.findIndex((each) => each.id === from.session) ?? -1;
+    if (index >= 0) {
+      page = Math.floor((found.offset + index) / from.size) + 1;
+      break;
+    }
+    if (!found) break;
+  }
+  if (from !== view) return;
+  sought = from.session;
+  if (page === from.page) showDetails();
+  else go({ page, session: from.session }, { replace: true });
 }
 
 /** Closes the details by leaving their address, which is a step back for whoever opened them here. */
@@ -212,6 +259,7 @@ function follows(event, link) {
 }
 
 document.addEventListener("click", (event) => {
+  if (event.target.closest("button")) return;
   const link = event.target.closest("a[href]");
   if (link) {
     if (!follows(event, link)) return;
@@ -236,6 +284,11 @@ function keepFocus(rel) {
   }).observe(byId("pager"), { childList: true });
 }
 
+byId("refresh").addEventListener("click", async () => {
+  keys = await organizations();
+  await follow();
+  await load();
+});
 byId("filters").addEventListener("change", changeFilters);
 byId("filters").addEventListener("submit", (event) => { event.preventDefault(); changeFilters(); });
 byId("agent").addEventListener("search", changeFilters); // Enter, or its own button that empties it

@@ -13,7 +13,8 @@ followTheme();
 for (const { organization_id: organization, key } of await organizations()) select.add(new Option(organization, key));
 select.add(new Option(select.length ? "none" : "no organization yet", ""));
 
-const spec = await (await fetch("/openapi.json", { cache: "no-store" })).json();
+const spec = await (await fetch(new URL("../openapi.json", import.meta.url), { cache: "no-store" })).json();
+spec.servers = [{ url: new URL("..", import.meta.url).href.replace(/\/$/, "") }]; // it may be below a path prefix
 // An example would be filled in, and an agent of one organization is none of the others'.
 for (const parameter of spec.paths["/v1/sessions"].get.parameters) delete parameter.example;
 

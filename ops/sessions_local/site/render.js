@@ -45,17 +45,42 @@ export function pager(current, pages, addressOfPage, jump) {
   ];
 }
 
-/** A row of the list; `links` has the addresses of its details and of its agent's sessions. */
+/** A button that puts a text on the clipboard; `what` names the text for a screen reader. */
+export function copyButton(text, what) {
+  const made = element("button", { type: "button", className: "copy", title: `Copy ${what}`, "aria-label": `Copy ${what}` }, "Copy");
+  made.addEventListener("click", async () => {
+    made.textContent = (await copy(text)) ? "Copied" : "Not copied";
+    setTimeout(() => { made.textContent = "Copy"; }, 1500);
+  });
+  return made;
+}
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch { // not allowed, or a page that came over plain HTTP from another machine
+    const field = element("textarea", { value: text, className: "unseen" });
+    (document.querySelector("dialog[open]") ?? document.body).append(field);
+    field.select();
+    const copied = document.execCommand("copy");
+    field.remove();
+    return copied;
+  }
+}
+
+/** A row of the list; `position` is null where it is not known; `links` has the addresses of its details and of its agent's sessions. */
 export function row(session, position, links) {
   const cell = (className, ...children) => element("td", { className, role: "cell" }, ...children);
   const title = session.title ?? session.preview ?? "Untitled";
   const made = element("tr", { role: "row" },
-    cell("position", count(position)),
+    cell("position", position === null ? "–" : count(position)),
     cell("", time(session.created_at)),
     cell("", element("span", { className: `state ${session.status}` }, session.status)),
     cell("",
       element("a", { className: session.title ? "title" : "title untitled", href: links.details, dir: "auto" }, title),
-      session.title && session.preview ? element("div", { className: "preview", dir: "auto" }, session.preview) : ""),
+      session.title && session.preview ? element("div", { className: "preview", dir: "auto" }, session.preview) : "",
+      element("div", { className: "id" }, element("span", { title: session.id }, short(session.id)), copyButton(session.id, `the id ${session.id}`))),
     cell("", element("a", { className: "agent", href: links.agent, title: `Only ${session.agent_id}` }, short(session.agent_id))),
     cell("", ...(session.tags.length ? [element("div", { className: "tags" }, ...session.tags.map(tag))] : [])),
     cell("number", session.usage ? count(session.usage.input_tokens + session.usage.output_tokens) : ""),
@@ -66,14 +91,14 @@ export function row(session, position, links) {
 
 /** The contents of the details of a session. */
 export function details(session, agentAddress) {
-  const agent = element("a", { className: "id", href: agentAddress, title: "Only this agent's sessions" }, session.agent_id);
-  const id = (text) => element("span", { className: "id" }, text);
+  const agent = element("a", { href: agentAddress, title: "Only this agent's sessions" }, session.agent_id);
+  const id = (text, what) => element("span", { className: "id" }, text, copyButton(text, what));
   const fields = [
     ["Status", element("span", { className: `state ${session.status}` }, session.status)],
-    ["Session", id(session.id)],
-    ["Organization", id(session.organization_id)],
-    ["Agent", agent],
-    ["Model", session.model_id && id(session.model_id)],
+    ["Session", id(session.id, "the session's id")],
+    ["Organization", id(session.organization_id, "the organization's id")],
+    ["Agent", element("span", { className: "id" }, agent, copyButton(session.agent_id, "the agent's id"))],
+    ["Model", session.model_id && id(session.model_id, "the model's id")],
     ["Created (UTC)", time(session.created_at)],
     ["Started (UTC)", session.started_at && time(session.started_at)],
     ["Updated (UTC)", time(session.updated_at)],
@@ -84,20 +109,19 @@ export function details(session, agentAddress) {
     ["Tokens", session.usage && Object.entries(session.usage).map(([name, value]) => `${name.replace("_tokens", "").replace("_", " ")} ${count(value)}`).join(", ")],
     ["Capabilities", session.capabilities.length ? session.capabilities.map((each) => each.ref).join(", ") : null],
   ].filter(([, value]) => value);
+  const json = JSON.stringify(session, null, 2);
   return [
     header(session.title ?? "Untitled"),
     element("div", { className: "body" },
       element("dl", {}, ...fields.flatMap(([name, value]) => [element("dt", {}, name), element("dd", { dir: "auto" }, value)])),
-      element("details", {}, element("summary", {}, "As JSON"), element("pre", {}, JSON.stringify(session, null, 2)))),
+      element("details", {}, element("summary", {}, "As JSON"), element("div", { className: "copied" }, element("pre", {}, json), copyButton(json, "the JSON")))),
   ];
 }
 
-/** The contents of the details of a session that is not on the page. */
-export function noDetails(id) {
-  return [
-    header("Not on this page"),
-    element("div", { className: "body" }, element("p", {}, `${id} is not on this page. It may have moved to another one since, or been deleted.`)),
-  ];
+/** The contents of the details of a session that is looked for on other pages, or was not found there. */
+export function noDetails(id, isSought) {
+  const text = isSought ? `Looking for ${id} on the pages around this one…` : `${id} is neither on this page nor on those around it. It may have been deleted.`;
+  return [header(isSought ? "Moved" : "Not found"), element("div", { className: "body" }, element("p", { role: "status" }, text))];
 }
 
 /** A message in place of the list; actions are links or buttons. */
