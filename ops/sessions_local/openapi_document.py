@@ -24,7 +24,7 @@ _EXAMPLES: Final = {"agent_id": "agent_01933b5a00007000800000000000001"}
 _HEADERS: Final[dict[str, dict[str, Any]]] = {
     "Link": {
         "description": "The neighbouring pages (RFC 8288) as references that hold only a query: `first` and `last` "
-        "when there are entries, `prev` unless the offset is 0, `next` unless the page reaches the end.",
+        "when there are sessions, `prev` unless the offset is 0, `next` unless the page reaches the end.",
         "schema": {"type": "string"},
         "example": '<?offset=0&limit=20>; rel="first", <?offset=20&limit=20>; rel="next", '
         '<?offset=460&limit=20>; rel="last"',
@@ -80,9 +80,9 @@ def document() -> dict[str, Any]:
                     "operationId": "list_sessions",
                     "tags": ["sessions"],
                     "summary": "List the sessions of the organization",
-                    "description": "Ordered by `created_at` and then `id`, both descending; every session is on exactly "
-                    "one page. A parameter that is empty or `null` counts as not given; one that does not exist here, "
-                    "or is given twice, is refused.",
+                    "description": "Ordered by `created_at` and then `id`, both descending; every session is on "
+                    "exactly one page. A parameter that is empty or `null` counts as not given; one that does not "
+                    "exist here, or is given twice, is refused.",
                     "parameters": [_parameter(name) for name in PARAMETERS],
                     "responses": {"200": _page_response()} | {status: _error_response(status) for status in _WHEN},
                 }
@@ -117,7 +117,7 @@ def _parameter(name: str) -> dict[str, Any]:
 
 def _page_response() -> dict[str, Any]:
     return {
-        "description": "A page. An offset at or past the end has no entries, and the true total.",
+        "description": "A page. An offset at or past the end has no sessions, and the true total.",
         "headers": _headers("Link", *_ALWAYS),
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Page"}}},
     }
