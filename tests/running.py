@@ -15,7 +15,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parent.parent
 
 READY_SECONDS = 120.0
-"""How long the local API may take to start before the test fails; on a calm machine it takes 3 s."""
+"""Seconds that the local API may take to start; on a calm machine it takes 3."""
 
 
 class Running(NamedTuple):
@@ -25,11 +25,11 @@ class Running(NamedTuple):
     dynamodb_url: str
     process: subprocess.Popen[str]
     screen: list[str]
-    """The lines that it printed up to the ready line."""
+    """Lines printed up to the ready line."""
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """Return a port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -37,7 +37,7 @@ def free_port() -> int:
 
 @contextmanager
 def local_api(**variables: str) -> Iterator[Running]:
-    """The local API, started as `make run` starts it, with these variables; ended with the block."""
+    """Start the local API as `make run` does, with these variables, and end it with the block."""
     ports = {"PORT": str(free_port()), "DYNAMODB_PORT": str(free_port())} | variables
     clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     with subprocess.Popen(
@@ -53,7 +53,7 @@ def local_api(**variables: str) -> Iterator[Running]:
                 if line.startswith("ready: "):
                     break
             else:
-                raise AssertionError("ended before it was ready, or was not in time: " + "\n".join(screen))
+                raise AssertionError("the local API ended or was too slow before it was ready: " + "\n".join(screen))
             too_late.cancel()
             url = screen[-1].removeprefix("ready: ")
             yield Running(url, f"http://127.0.0.1:{ports['DYNAMODB_PORT']}", process, screen)

@@ -70,7 +70,7 @@ class Answer(BaseHTTPRequestHandler):
 def engine(environment: None) -> Iterator[Engine]:
     with Engine() as engine:
         engine.block_on_close = False
-        threading.Thread(target=engine.serve_forever, daemon=True).start()
+        threading.Thread(target=engine.serve_forever, args=(0.01,), daemon=True).start()
         yield engine
         engine.ended.set()
         engine.shutdown()
