@@ -116,13 +116,8 @@ def authorizer_event(*authorization: str, header: str = "Authorization", **chang
 def stream_record(number: int, kind: str, *, new: Any = None, old: Any = None) -> dict[str, Any]:
     """Return a stream record with this sequence number: `INSERT`, `MODIFY` or `REMOVE` of an item."""
     images = ({"NewImage": new} if new else {}) | ({"OldImage": old} if old else {})
-    sequence_number = str(number).zfill(21)
-    return {
-        "eventID": sequence_number,
-        "eventName": kind,
-        "eventSource": "aws:dynamodb",
-        "dynamodb": {"Keys": {"id": (new or old)["id"]}, "SequenceNumber": sequence_number, **images},
-    }
+    stream = {"Keys": {"id": (new or old)["id"]}, "SequenceNumber": str(number), **images}
+    return {"eventID": str(number), "eventName": kind, "eventSource": "aws:dynamodb", "dynamodb": stream}
 
 
 @cache

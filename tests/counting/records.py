@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from sessions_cli.items import item_of
-from tests.service import CONTEXT, container
+from tests.service import CONTEXT, container, item_of, stream_record
 
 Record = dict[str, Any]
 
 
 def insert(fields: dict[str, Any], sequence: int = 1) -> Record:
-    return record("INSERT", fields["id"], sequence, NewImage=item_of(fields))
+    return stream_record(sequence, "INSERT", new=item_of(fields))
 
 
 def remove(fields: dict[str, Any], sequence: int = 1) -> Record:
-    return record("REMOVE", fields["id"], sequence, OldImage=item_of(fields))
+    return stream_record(sequence, "REMOVE", old=item_of(fields))
 
 
 def record(kind: str, session_id: str, sequence: int, **images: Any) -> Record:
