@@ -1,12 +1,12 @@
-"""Compares sessions, markers and bins, and tells what is wrong from what is only not counted yet.
+"""Compares sessions, markers and bins, and tells wrong counts from sessions that are not counted yet.
 
-Two things are compared. **Markers with sessions**: a session without its marker, a marker without its session, or one
-with other keys is what the stream has not delivered yet; only when the stream delivers nothing any more is it wrong.
-**Bins with markers**: they change in the same transaction, so however far the stream is behind, each bin is the number
-of markers that say so, and any other number is wrong.
+Two things are compared. Markers with sessions: a session without its marker, a marker without its session, or one with
+other keys is what the stream has not delivered yet, and wrong only if the stream delivers nothing any more. Bins with
+markers: both change in one transaction, so each bin is the number of markers that it counts, however far the stream is
+behind, and any other number is wrong.
 
-Nothing can be read at one moment. So every difference is looked at again, and a bin is called wrong when it is off by
-the same number both times, and nothing is counted in it.
+The tables cannot be read at one moment, so every difference is checked again: a bin is wrong if it is off by the same
+number both times while nothing is counted in it.
 """
 
 from __future__ import annotations
@@ -14,35 +14,39 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from time import sleep
 from typing import Final
 
 from sessions.counting.transitions import Marker
-from sessions.histograms import LEVELS as ALL_LEVELS
 from sessions.histograms import places
-from sessions.schema import BUCKET, MARKER_BUCKET, SCOPE, Item, marker_index_keys, marker_session_id
-from sessions_cli.dynamodb import approximate_count, scan
+from sessions.schema import (
+    BUCKET,
+    ID,
+    MARKER_BUCKET,
+    SCOPE,
+    Item,
+    index_keys,
+    marker_index_keys,
+    marker_session_id,
+    unlisted_reason,
+)
+from sessions_cli.earlier_layouts import BIN_NAMES, NUMBER, has_earlier_number, is_earlier_row
 from sessions_cli.progress import OnProgress, silent
-from sessions_cli.tables import Bin, Tables
+from sessions_cli.tables import Bin, Tables, bin_number
 
 PAUSE: Final = 5.0
-"""Seconds before the second look; the stream normally lags a second or two."""
+"""Seconds before differences are checked again; the stream normally lags a second or two."""
 
-LOOK_EVERY: Final = 2.0
-"""Seconds between two looks while the stream is waited for."""
+POLL_SECONDS: Final = 2.0
+"""Seconds between two reads while waiting for the stream."""
 
 PATIENCE: Final = 60.0
-"""Seconds in which nothing is counted, after which the stream is not waited for any longer."""
+"""Seconds without a counted session before giving up on the stream."""
 
 SHOWN: Final = 50
-"""Differences that a report lists unless it is asked for all."""
-
-LEVELS: Final = {level.letter: level for level in ALL_LEVELS}
+"""Differences that a report lists unless told otherwise."""
 
 NOT_COUNTED: Final = "not counted"
-
-EARLIER_LETTERS: Final = ("M", "H", "N")
-EARLIER_NUMBER: Final = "count"
-"""An earlier version kept one number in each row, for months, hours and minutes."""
 
 
 @dataclass
@@ -53,22 +57,25 @@ class AuditReport:
     markers: int = 0
     bins: int = 0
     wrong_bins: dict[Bin, int] = field(default_factory=dict)
-    """Bins that are off by a number: positive counts too many."""
+    """Bins that are off by a number; a positive one means too many."""
     changing_bins: set[Bin] = field(default_factory=set)
-    """Bins that were off by another number each time: they are being counted."""
+    """Bins that were off by another number each time, because they are being counted."""
     uncounted: dict[str, str] = field(default_factory=dict)
-    """Sessions whose marker is not what it will be, and how."""
+    """Sessions whose marker is not up to date, and how they differ."""
     is_stalled: bool = False
-    """Whether `uncounted` will stay so: nothing was counted while the stream was waited for."""
+    """Whether nothing was counted while waiting for the stream."""
+    unlisted: dict[str, str] = field(default_factory=dict)
+    """Items that are missing from a list, and why."""
     earlier_rows: int = 0
-    """Rows of an earlier version."""
+    """Rows of an earlier layout."""
     unknown: list[str] = field(default_factory=list)
-    """What does not belong in the counts table."""
+    """Rows and attributes that do not belong in the counts table."""
 
     @property
     def is_wrong(self) -> bool:
         """Whether anything is wrong that will not correct itself."""
-        return bool(self.wrong_bins or self.unknown or self.earlier_rows or (self.is_stalled and self.uncounted))
+        stalled = self.is_stalled and self.uncounted
+        return bool(self.wrong_bins or self.unknown or self.earlier_rows or self.unlisted or stalled)
 
     @property
     def is_clean(self) -> bool:
@@ -76,24 +83,27 @@ class AuditReport:
         return not (self.is_wrong or self.uncounted or self.changing_bins)
 
     def differences(self) -> list[str]:
-        """What is wrong, a line each."""
+        """Return what is wrong, one line for each difference."""
         return [
             *(
                 f"bin {' '.join(wrong)}: {abs(off):,} too {'many' if off > 0 else 'few'}"
                 for wrong, off in self.wrong_bins.items()
             ),
             *self.unknown,
+            *(f"{session_id}: {reason}" for session_id, reason in self.unlisted.items()),
             *(f"{session_id}: {how}" for session_id, how in self.uncounted.items() if self.is_stalled),
         ]
 
     def verdicts(self) -> Iterator[str]:
-        """What to do, a sentence for each kind of difference."""
+        """Yield what to do, one sentence for each kind of difference."""
         if self.wrong_bins or self.unknown:
             yield "`sessions counts rebuild --empty-first` corrects bins (docs/operations.md)."
         if self.earlier_rows:
+            yield f"Rows of an earlier version: {self.earlier_rows:,}; `sessions counts rebuild` removes them."
+        if self.unlisted:
             yield (
-                f"Rows of an earlier version: {self.earlier_rows:,}; "
-                "`sessions counts rebuild --empty-first` removes them (docs/operations.md)."
+                f"Items that are missing from a list: {len(self.unlisted):,}; correct them and their writer "
+                "(docs/data-layout.md)."
             )
         if self.uncounted and self.is_stalled:
             yield (
@@ -107,40 +117,42 @@ class AuditReport:
 
 
 def audit(tables: Tables, *, wait: bool = False, progress: OnProgress = silent) -> AuditReport:
-    """Compares every session, marker and bin; changes nothing.
+    """Compare all sessions, markers and bins; change nothing.
 
     Keeps the keys of all sessions, and the bins that do not agree yet, in memory: about a gigabyte for a million.
 
     Args:
-        wait: until the stream has delivered what is missing, or nothing any more.
+        wait: until the stream has delivered what is missing, or delivers nothing any more.
 
     Raises:
+        WrongTable: one of the tables has the key of another kind of table.
         Throttled: DynamoDB kept throttling.
     """
-    look = _Look(tables, progress)
-    report = look.report
-    if report.uncounted or look.off:
-        tables.sleep(PAUSE)
-    _look_again(tables, report)
+    tables.describe()
+    first = Comparison(tables, progress)
+    report = first.report
+    if report.uncounted or first.off:
+        sleep(PAUSE)
+    _check_uncounted(tables, report)
     if wait:
         _wait_for_stream(tables, report, progress)
-    if look.off:
-        again = _Look(tables, progress, watched=look.off.keys())
-        suspects = {suspect for suspect, off in look.off.items() if again.off.get(suspect) == off}
-        report.changing_bins = look.off.keys() & again.off.keys() - suspects
-        _tell_wrong_from_changing(tables, report, again, suspects)
+    if first.off:
+        second = Comparison(tables, progress, watched=first.off.keys())
+        suspects = {suspect for suspect, off in first.off.items() if second.off.get(suspect) == off}
+        report.changing_bins = first.off.keys() & second.off.keys() - suspects
+        _check_suspects(tables, report, second, suspects)
     return report
 
 
-def _tell_wrong_from_changing(tables: Tables, report: AuditReport, again: _Look, suspects: set[Bin]) -> None:
-    """A bin that was off by the same number twice may yet be one that is counted all the time."""
+def _check_suspects(tables: Tables, report: AuditReport, second: Comparison, suspects: set[Bin]) -> None:
+    """Tell wrong bins from those that were off by the same number twice because they are counted all the time."""
     if not suspects:
         return
-    tables.sleep(PAUSE)
+    sleep(PAUSE)
     now = tables.read_bins({(suspect.scope, suspect.bucket) for suspect in suspects})
     for suspect in sorted(suspects):
-        if now.get(suspect, 0) == again.stored.get(suspect, 0):
-            report.wrong_bins[suspect] = again.off[suspect]
+        if now.get(suspect, 0) == second.stored.get(suspect, 0):
+            report.wrong_bins[suspect] = second.off[suspect]
         else:
             report.changing_bins.add(suspect)
 
@@ -150,16 +162,16 @@ def _wait_for_stream(tables: Tables, report: AuditReport, progress: OnProgress) 
     while report.uncounted:
         before = len(report.uncounted)
         progress("waiting for the stream", total - before, total)
-        tables.sleep(LOOK_EVERY)
-        _look_again(tables, report)
-        waited = 0.0 if len(report.uncounted) < before else waited + LOOK_EVERY
+        sleep(POLL_SECONDS)
+        _check_uncounted(tables, report)
+        waited = 0.0 if len(report.uncounted) < before else waited + POLL_SECONDS
         if waited >= PATIENCE:
             report.is_stalled = True
             return
 
 
-def _look_again(tables: Tables, report: AuditReport) -> None:
-    """Leaves only those sessions whose marker is still not what it will be."""
+def _check_uncounted(tables: Tables, report: AuditReport) -> None:
+    """Keep only those uncounted sessions whose marker still is not up to date."""
     ids = list(report.uncounted)
     markers, sessions = tables.read_markers(ids), tables.read_session_keys(ids)
     report.markers += sum(marker is not None for marker in markers.values())
@@ -169,7 +181,6 @@ def _look_again(tables: Tables, report: AuditReport) -> None:
 
 
 def _difference(marker: Marker, session: Marker) -> str | None:
-    """How a marker and its session differ; None when they do not."""
     if marker == session:
         return None
     if session is None:
@@ -177,37 +188,42 @@ def _difference(marker: Marker, session: Marker) -> str | None:
     return NOT_COUNTED if marker is None else "counted under other keys"
 
 
-class _Look:
-    """One look at both tables."""
+class Comparison:
+    """One comparison of all rows of both tables."""
 
     def __init__(self, tables: Tables, progress: OnProgress, watched: Collection[Bin] = ()) -> None:
         """
         Args:
-            watched: bins whose numbers are remembered.
+            watched: bins whose stored numbers are kept.
         """
         self._watched = watched
         self.stored: dict[Bin, int] = {}
         self.report = AuditReport()
         self.off: Counter[Bin] = Counter()
-        """How many sessions each bin counts too many; none of them is 0."""
+        """How many sessions too many each bin counts, never 0."""
         sessions: dict[str, Marker] = {}
-        for session_id, keys in tables.scan_sessions(progress):
-            self.report.sessions += 1
-            if keys is not None:
-                sessions[session_id] = keys
-        done, total = 0, approximate_count(tables.dynamodb, tables.counts)
-        for page in scan(tables.dynamodb, tables.counts):
+        for item in tables.scan_sessions(progress):
+            self._read_session(item, sessions)
+        for page in tables.scan_counts("comparing counts", progress):
             for row in page:
                 if row[BUCKET]["S"] == MARKER_BUCKET:
                     self._compare_marker(row, sessions)
                 else:
                     self._compare_row(row)
-            done += len(page)
-            progress("comparing counts", done, total)
         self.report.uncounted |= dict.fromkeys(sessions, NOT_COUNTED)
 
+    def _read_session(self, item: Item, sessions: dict[str, Marker]) -> None:
+        session_id = item[ID]["S"]
+        self.report.sessions += 1
+        keys = index_keys(session_id, item)
+        if keys is not None:
+            sessions[session_id] = keys
+        reason = unlisted_reason(session_id, item)
+        if reason is not None:
+            self.report.unlisted[session_id] = reason
+
     def _compare_marker(self, row: Item, sessions: dict[str, Marker]) -> None:
-        """Strikes the marker's session off the list, and says how they differ, if they do."""
+        """Compare a marker with its session, and take the session off `sessions`."""
         session_id, marker = marker_session_id(row), marker_index_keys(row)
         if session_id is None:
             self.report.unknown.append(f"row {row[SCOPE]['S']} {row[BUCKET]['S']}: not a row of this table")
@@ -223,20 +239,22 @@ class _Look:
 
     def _compare_row(self, row: Item) -> None:
         scope, bucket = row[SCOPE]["S"], row[BUCKET]["S"]
-        level = LEVELS.get(bucket[:1])
-        for name in row.keys() - {SCOPE, BUCKET}:
-            value = row[name].get("N")
-            if name == EARLIER_NUMBER and bucket[:1] in EARLIER_LETTERS:
-                self.report.earlier_rows += 1
-            elif level is None or name not in level.bins or value is None:
+        if is_earlier_row(row) or has_earlier_number(row):
+            self.report.earlier_rows += 1
+        if is_earlier_row(row):
+            return
+        names = BIN_NAMES.get(bucket[:1], frozenset())
+        for name in row.keys() - {SCOPE, BUCKET, *([NUMBER] if has_earlier_number(row) else [])}:
+            number = bin_number(row[name])
+            if name not in names or number is None:
                 self.report.unknown.append(f"row {scope} {bucket}: {name} is not a bin")
-            else:
-                self.report.bins += 1
-                self._add(Bin(scope, bucket, name), int(value))
-                if Bin(scope, bucket, name) in self._watched:
-                    self.stored[Bin(scope, bucket, name)] = int(value)
+                continue
+            self.report.bins += 1
+            self._add(Bin(scope, bucket, name), number)
+            if Bin(scope, bucket, name) in self._watched:
+                self.stored[Bin(scope, bucket, name)] = number
 
-    def _add(self, which: Bin, number: int) -> None:
-        self.off[which] += number
-        if not self.off[which]:
-            del self.off[which]
+    def _add(self, place: Bin, number: int) -> None:
+        self.off[place] += number
+        if not self.off[place]:
+            del self.off[place]

@@ -1,7 +1,4 @@
-"""Issuing, listing and revoking API keys.
-
-A key is named by its fingerprint, the first digits of the hash that the table has in its place.
-"""
+"""API keys: issued, listed and revoked. A fingerprint, the first digits of the stored hash, names a key."""
 
 from __future__ import annotations
 
@@ -11,11 +8,13 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from sessions.api_keys import hash_key, is_expired
-from sessions.contract import ID_PATTERNS, utc_timestamp
+import click
+
+from sessions.api_keys import Denial, hash_key, parse_key
+from sessions.contract import utc_timestamp
 from sessions.schema import CREATED_AT, EXPIRES_AT, KEY_HASH, KEY_NAME, ORGANIZATION_ID, Item
-from sessions_cli.dynamodb import scan
-from sessions_cli.errors import CommandError
+from sessions_cli.bulk import WrongTable, scan
+from sessions_cli.items import PATTERNS
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -24,30 +23,30 @@ PREFIX: Final = "evr_"
 RANDOM_BYTES: Final = 32
 
 DEMO_PREFIX: Final = "evr_local_"
-"""Of the keys that `make run` issues."""
+"""Prefix of the keys that `make run` issues."""
 
 FINGERPRINT_DIGITS: Final = 16
 
 NAME_LENGTH: Final = 100
 
-_DURATION: Final = re.compile(r"([0-9]{1,6})([dhm])")
-_UNIT: Final = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
+_SPAN: Final = re.compile(r"([0-9]{1,6})([dhm])")
+_UNITS: Final = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-class InvalidRequest(CommandError):
-    """A key cannot be issued or revoked as asked; the message says why."""
+class InvalidRequest(click.ClickException):
+    """A key cannot be issued or revoked as requested; the message says why."""
 
 
 class IssuedKey(NamedTuple):
-    """What the table knows of a key."""
+    """A row of the table of API keys."""
 
     key_hash: str
     organization_id: str
     name: str
     created_at: str
-    expires_at: int | None
-    """Seconds since 1970, or None for a key that does not expire."""
+    expires_at: str | None
+    """Seconds since 1970, as stored; None for a key that does not expire."""
 
     @property
     def fingerprint(self) -> str:
@@ -55,8 +54,10 @@ class IssuedKey(NamedTuple):
 
     @property
     def state(self) -> str:
-        """`live` or `expired`; time-to-live removes an expired key within days."""
-        return "expired" if is_expired(self.expires_at) else "live"
+        """`live`, `expired`, or `invalid` for a row that this module does not write and the authorizer denies."""
+        if not self.organization_id or not re.fullmatch("[0-9]{1,12}", self.expires_at or "0"):
+            return "invalid"
+        return "expired" if self.expires_at is not None and int(self.expires_at) <= time.time() else "live"
 
     @property
     def as_json(self) -> dict[str, str | None]:
@@ -70,23 +71,25 @@ class IssuedKey(NamedTuple):
         }
 
 
-def parse_expiry(text: str, now: float | None = None) -> int:
-    """When a key expires, in seconds since 1970: `90d`, `12h`, `30m` from now, a date (its first moment in UTC), or
-    an RFC 3339 date-time.
+def parse_expiry(text: str) -> int:
+    """Return when a key expires, in seconds since 1970.
+
+    Args:
+        text: a span from now on such as `90d`, `12h` or `30m`, a date, which means its first moment in UTC, or an
+            RFC 3339 date-time.
 
     Raises:
-        InvalidRequest: none of these, or not in the future.
+        InvalidRequest: it is none of these, or not in the future.
     """
-    now = time.time() if now is None else now
+    now = time.time()
     try:
-        if duration := _DURATION.fullmatch(text):
-            until = datetime.fromtimestamp(now, UTC) + int(duration[1]) * _UNIT[duration[2]]
+        if span := _SPAN.fullmatch(text):
+            until = datetime.fromtimestamp(now, UTC) + int(span[1]) * _UNITS[span[2]]
         else:
-            stamp = utc_timestamp(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text)
-            until = datetime.fromisoformat(stamp)
+            until = datetime.fromisoformat(utc_timestamp(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text))
     except (ValueError, OverflowError):
         raise InvalidRequest(
-            f"{text!r} is not a valid expiry; use 90d, 12h, 30m or a date such as 2027-06-30."
+            f"{text!r} is not a valid expiry; use 90d, 12h, 30m (minutes) or a date such as 2027-06-30."
         ) from None
     expires_at = int(until.timestamp())
     if expires_at <= now:
@@ -95,30 +98,35 @@ def parse_expiry(text: str, now: float | None = None) -> int:
 
 
 def demo_key(organization_id: str) -> str:
-    """The key of an organization in what `make run` serves: its digits after `evr_local_`."""
+    """Return the key that `make run` issues for an organization: `evr_local_` and its digits."""
     return DEMO_PREFIX + organization_id.removeprefix("org_")
 
 
-def format_time(seconds: int) -> str:
-    """A moment for people and programs, in UTC."""
+def format_time(seconds: str | int) -> str:
+    """Return a moment in UTC, or the stored text if it is none."""
     try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (ValueError, OverflowError, OSError):
-        return str(seconds)  # written by somebody else: milliseconds, perhaps
+        return str(seconds)  # another writer's: a fraction or milliseconds, perhaps
+
+
+def check_organization(organization_id: str) -> None:
+    """Raise InvalidRequest unless an organization can have this id."""
+    if re.fullmatch(PATTERNS[ORGANIZATION_ID], organization_id) is None:
+        raise InvalidRequest(
+            f"{organization_id!r} is not an organization's id: org_ and lower-case hexadecimal digits."
+        )
 
 
 def issue(
     dynamodb: DynamoDBClient, table: str, organization_id: str, name: str = "", expires_at: int | None = None
 ) -> tuple[str, IssuedKey]:
-    """A new key, which nobody can read again, and what the table knows of it.
+    """Store a new key by its hash, and return the key, which cannot be read again, and its row.
 
     Raises:
         InvalidRequest: the organization's id or the name is not valid.
     """
-    if re.fullmatch(ID_PATTERNS[ORGANIZATION_ID][1:-1], organization_id) is None:
-        raise InvalidRequest(
-            f"{organization_id!r} is not an organization's id: org_ and lower-case hexadecimal digits."
-        )
+    check_organization(organization_id)
     if len(name) > NAME_LENGTH or not name.isprintable():
         raise InvalidRequest(f"A name has at most {NAME_LENGTH} printable characters.")
     key = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
@@ -128,11 +136,10 @@ def issue(
 def put(
     dynamodb: DynamoDBClient, table: str, key: str, organization_id: str, name: str, expires_at: int | None = None
 ) -> IssuedKey:
-    """Stores a key by its hash; returns what the table knows of it."""
+    """Store a key by its hash, and return its row."""
     created_at = utc_timestamp(datetime.now(UTC).isoformat())
-    issued = IssuedKey(hash_key(key), organization_id, name, created_at, expires_at)
     item: dict[str, Any] = {
-        KEY_HASH: {"S": issued.key_hash},
+        KEY_HASH: {"S": hash_key(key)},
         ORGANIZATION_ID: {"S": organization_id},
         KEY_NAME: {"S": name},
         CREATED_AT: {"S": created_at},
@@ -140,24 +147,36 @@ def put(
     if expires_at is not None:
         item[EXPIRES_AT] = {"N": str(expires_at)}
     dynamodb.put_item(TableName=table, Item=item)
-    return issued
+    return _issued(item)
 
 
 def list_keys(dynamodb: DynamoDBClient, table: str) -> list[IssuedKey]:
-    """Every key, by organization and then in the order in which they were issued."""
-    found = [_issued(item) for page in scan(dynamodb, table) for item in page]
-    return sorted(found, key=lambda key: (key.organization_id, key.created_at, key.key_hash))
-
-
-def revoke(dynamodb: DynamoDBClient, table: str, fingerprint: str) -> IssuedKey:
-    """Deletes the key of a fingerprint, or of the first digits of one.
+    """Return all keys, by organization and then in the order in which they were issued.
 
     Raises:
-        InvalidRequest: no key has it, or several have.
+        WrongTable: an item has no hash of a key.
     """
-    if re.fullmatch(r"[0-9a-f]{4,64}", fingerprint) is None:
-        raise InvalidRequest(f"{fingerprint!r} is not a fingerprint; `sessions keys list` shows them.")
-    found = [key for key in list_keys(dynamodb, table) if key.key_hash.startswith(fingerprint)]
+    items = [item for page in scan(dynamodb, table) for item in page]
+    if any(KEY_HASH not in item for item in items):
+        raise WrongTable(f"{table} is the wrong table: its items have no {KEY_HASH}.")
+    return sorted(map(_issued, items), key=lambda key: (key.organization_id, key.created_at, key.key_hash))
+
+
+def revoke(dynamodb: DynamoDBClient, table: str, name: str) -> IssuedKey:
+    """Delete a key, and return its row.
+
+    Args:
+        name: the first digits of the key's fingerprint, or the key itself, which no message repeats.
+
+    Raises:
+        InvalidRequest: no key has the name, or several have.
+    """
+    if name.startswith(PREFIX) and not isinstance(parse_key([name]), Denial):
+        name = hash_key(name)
+    elif re.fullmatch(r"[0-9a-f]{4,64}", name) is None:
+        raise InvalidRequest("That is neither a fingerprint nor a key; `sessions keys list` shows fingerprints.")
+    found = [key for key in list_keys(dynamodb, table) if key.key_hash.startswith(name)]
+    fingerprint = name[:FINGERPRINT_DIGITS]
     if not found:
         raise InvalidRequest(f"No key has the fingerprint {fingerprint}; `sessions keys list` shows them.")
     if len(found) > 1:
@@ -168,14 +187,14 @@ def revoke(dynamodb: DynamoDBClient, table: str, fingerprint: str) -> IssuedKey:
 
 
 def _issued(item: Item) -> IssuedKey:
-    def string(name: str) -> str:
+    def text(name: str) -> str:
         return str(item.get(name, {}).get("S", ""))
 
-    expires_at = item.get(EXPIRES_AT, {}).get("N")
+    [(kind, value)] = item.get(EXPIRES_AT, {"NULL": True}).items()
     return IssuedKey(
-        key_hash=string(KEY_HASH),
-        organization_id=string(ORGANIZATION_ID),
-        name=string(KEY_NAME),
-        created_at=string(CREATED_AT),
-        expires_at=None if expires_at is None else int(expires_at),
+        key_hash=text(KEY_HASH),
+        organization_id=text(ORGANIZATION_ID),
+        name=text(KEY_NAME),
+        created_at=text(CREATED_AT),
+        expires_at={"N": value, "NULL": None}.get(kind, f"{kind} {value}"),
     )

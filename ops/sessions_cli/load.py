@@ -1,40 +1,44 @@
-"""Loads sessions into the table: lines in, items written, bad lines handed back.
+"""Loads sessions into the table: lines in, items written, rejected lines reported.
 
-A line overwrites an entry of its id, but never moves it: totals follow insertions and removals alone, so
-`organization_id`, `agent_id` and `created_at` are fixed. They are compared with what is stored by one strong
-BatchGetItem before every BatchWriteItem, which takes one read unit beside the six write units of an entry of 1.4 kB and
-its two index entries. A conditional PutItem for each entry would close the gap between the two calls, at 25 times the
-requests; in that gap only another creator of the same id can write, and `sessions counts rebuild` repairs what that
-does to the counts.
+A line overwrites the item of its id but never moves it: totals follow insertions and removals alone, so
+`organization_id`, `agent_id` and `created_at` are fixed. They are compared with the stored item by one strongly
+consistent BatchGetItem before each BatchWriteItem. Between the two calls only another creator of the same id can write,
+and `sessions counts rebuild` repairs the counts then. A conditional PutItem for each item would take 25 times the calls.
 """
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
-from sessions.schema import ID, Item
-from sessions_cli.dynamodb import BATCH_WRITES, Throttled, read_batch, write_batch
-from sessions_cli.errors import CommandError
-from sessions_cli.items import LINE_BYTES, InvalidLine, item_of, parse_line
-from sessions_cli.progress import OnProgress, silent
-from sessions_cli.sources import STDIN, Line
+from sessions.schema import CREATED_AT_ID, ID, ORGANIZATION_AGENT, ORGANIZATION_ID, SEPARATOR, Item
+from sessions_cli.bulk import BATCH_WRITES, Throttled, chunks, read_batch, write_batch
+from sessions_cli.items import InvalidLine, item_of, parse_line
+from sessions_cli.sources import Line
 from sessions_cli.tables import INDEX_KEYS
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 WORKERS: Final = 8
-"""Batches on their way at the same time."""
+"""Batches that are written at the same time."""
 
 THROTTLED: Final = "DynamoDB kept throttling"
+
+
+class ParsedLine(NamedTuple):
+    """A line and the item that it is stored as."""
+
+    line: Line
+    item: Item
+
+    @property
+    def id(self) -> str:
+        return str(self.item[ID]["S"])
 
 
 class RejectedLine(NamedTuple):
@@ -44,109 +48,67 @@ class RejectedLine(NamedTuple):
     reason: str
 
 
-class Entry(NamedTuple):
-    """A line that can be stored."""
+class LoadResult(NamedTuple):
+    """The result of some lines: how many were loaded, and the others."""
 
-    line: Line
-    item: Item
-
-    @property
-    def id(self) -> str:
-        """Of its session."""
-        return str(self.item[ID]["S"])
+    loaded: int
+    rejected: list[RejectedLine]
 
 
-@dataclass
-class LoadReport:
-    """What became of the lines."""
-
-    loaded: int = 0
-    rejected: int = 0
+OnResult = Callable[[LoadResult], None]
 
 
-def load(
-    dynamodb: DynamoDBClient,
-    table: str,
-    lines: Iterable[Line],
-    *,
-    reject: Callable[[RejectedLine], None],
-    progress: OnProgress = silent,
-    total: int | None = None,
-    workers: int = WORKERS,
-    report: LoadReport | None = None,
-) -> LoadReport:
-    """Writes every line that is a Session, several batches at a time; no line stops the others.
+def load(dynamodb: DynamoDBClient, table: str, lines: Iterable[Line], on_result: OnResult) -> None:
+    """Write every line that is a session, in several batches at a time; no line stops the others.
 
-    Keeps the ids in memory, to find one that is given twice: about 200 MB for a million.
+    Keeps the ids in memory to find one that is given twice: about 200 MB for a million.
 
     Args:
-        reject: told of every line that was not loaded.
-        total: how many lines there are, when that is known.
-        report: kept up to date meanwhile, for a caller who may interrupt.
+        on_result: called with the result of every batch and of every invalid line.
 
     Raises:
-        ClientError, BotoCoreError: the table is missing, forbidden or out of reach; what had been written stays.
+        ClientError, BotoCoreError: the table is missing, forbidden or out of reach; what has been written stays.
     """
-    report = LoadReport() if report is None else report
     writer = BatchWriter(dynamodb, table)
-
-    def finished(results: Iterable[Future[tuple[int, list[RejectedLine]]]]) -> None:
-        # What was written is counted though another batch failed in the meantime.
-        for result in sorted(results, key=lambda each: each.exception() is not None):
-            loaded, rejected = result.result()
-            report.loaded += loaded
-            report.rejected += len(rejected)
-            for each in rejected:
-                reject(each)
-        progress("loading", report.loaded + report.rejected, total)
-
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="load")
-    pending: set[Future[tuple[int, list[RejectedLine]]]] = set()
+    pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="load")
+    pending: set[Future[LoadResult]] = set()
     try:
-        for batch in _batches(lines, report, reject):
+        for batch in chunks(_parse(lines, on_result), BATCH_WRITES):
             pending.add(pool.submit(writer.write, batch))
-            if len(pending) > 2 * workers:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                finished(done)
+            if len(pending) > 2 * WORKERS:
+                pending = _report_finished(pending, on_result)
         while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            finished(done)
+            pending = _report_finished(pending, on_result)
     finally:
         writer.stop()
         pool.shutdown(cancel_futures=True)
-    progress("loading", report.loaded + report.rejected, total)
-    return report
 
 
-def _batches(
-    lines: Iterable[Line], report: LoadReport, reject: Callable[[RejectedLine], None]
-) -> Iterator[list[Entry]]:
-    batch: list[Entry] = []
+def _parse(lines: Iterable[Line], on_result: OnResult) -> Iterator[ParsedLine]:
     places: dict[str, str] = {}
     for line in lines:
         try:
-            entry = Entry(line, item_of(parse_line(line.text)))
-            if entry.id in places:
-                raise InvalidLine(f"id: {entry.id} is already in {places[entry.id]}")
+            parsed = ParsedLine(line, item_of(parse_line(line.text)))
+            if parsed.id in places:
+                raise InvalidLine(f"id: {parsed.id} is already in {places[parsed.id]}")
         except InvalidLine as error:
-            report.rejected += 1
-            reject(RejectedLine(line, str(error)))
-            continue
-        places[entry.id] = line.place
-        batch.append(entry)
-        if len(batch) == BATCH_WRITES:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+            on_result(LoadResult(0, [RejectedLine(line, str(error))]))
+        else:
+            places[parsed.id] = line.place
+            yield parsed
 
 
-class Stopped(Exception):
-    """The load ends before this batch is written."""
+def _report_finished(pending: set[Future[LoadResult]], on_result: OnResult) -> set[Future[LoadResult]]:
+    """Report the batches that are finished, of which there is at least one, and return the others."""
+    finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+    # A batch that failed ends the load, after the others have been counted.
+    for batch in sorted(finished, key=lambda each: each.exception() is not None):
+        on_result(batch.result())
+    return pending
 
 
 class BatchWriter:
-    """Writes batches of entries, from any thread."""
+    """Writes batches of items, from any thread."""
 
     def __init__(self, dynamodb: DynamoDBClient, table: str) -> None:
         self._dynamodb = dynamodb
@@ -154,125 +116,76 @@ class BatchWriter:
         self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """Makes every batch that waits for another try give up."""
+        """Make every batch that waits for another try give up."""
         self._stopped.set()
 
-    def write(self, batch: Sequence[Entry]) -> tuple[int, list[RejectedLine]]:
-        """Writes at most 25 entries of different ids; returns how many were written, and the others."""
+    def write(self, batch: Sequence[ParsedLine]) -> LoadResult:
+        """Write at most 25 lines of different ids."""
+        keys = [{ID: parsed.item[ID]} for parsed in batch]
         try:
-            stored = self._stored(batch)
+            stored = read_batch(self._dynamodb, self._table, keys, (ID, *INDEX_KEYS), self._stopped)
         except Throttled:
-            return 0, [RejectedLine(entry.line, THROTTLED) for entry in batch]
-        rejected, waiting = [], []
-        for entry in batch:
-            before = stored.get(entry.id)
-            if before is None or all(before.get(name) == entry.item[name] for name in INDEX_KEYS):
-                waiting.append(entry)
+            return LoadResult(0, [RejectedLine(parsed.line, THROTTLED) for parsed in batch])
+        stored_by_id = {item[ID]["S"]: item for item in stored}
+        rejected, accepted = [], []
+        for parsed in batch:
+            changes = _fixed_fields_changed(stored_by_id.get(parsed.id), parsed.item)
+            if changes:
+                rejected.append(RejectedLine(parsed.line, changes))
             else:
-                rejected.append(RejectedLine(entry.line, _moved(before, entry.item)))
-        if waiting:
-            rejected += self._put(waiting)
-        return len(batch) - len(rejected), rejected
+                accepted.append(parsed)
+        if accepted:
+            rejected += self._put(accepted)
+        return LoadResult(len(batch) - len(rejected), rejected)
 
-    def _pause(self, seconds: float) -> None:
-        if self._stopped.wait(seconds):
-            raise Stopped
-
-    def _stored(self, batch: Sequence[Entry]) -> dict[str, Item]:
-        """What the table holds under the ids of the batch."""
-        keys = [{ID: entry.item[ID]} for entry in batch]
-        items = read_batch(self._dynamodb, self._table, keys, (ID, *INDEX_KEYS), self._pause)
-        return {item[ID]["S"]: item for item in items}
-
-    def _put(self, entries: Sequence[Entry]) -> list[RejectedLine]:
-        """Writes entries in one request, and again what DynamoDB left; returns those it does not take."""
+    def _put(self, batch: Sequence[ParsedLine]) -> list[RejectedLine]:
+        """Write a batch in one request, and return the lines that DynamoDB does not accept."""
         try:
-            requests = [{"PutRequest": {"Item": entry.item}} for entry in entries]
-            write_batch(self._dynamodb, self._table, requests, self._pause)
+            requests = [{"PutRequest": {"Item": parsed.item}} for parsed in batch]
+            write_batch(self._dynamodb, self._table, requests, self._stopped)
         except Throttled as throttled:
             left = {request["PutRequest"]["Item"][ID]["S"] for request in throttled.left}
-            return [RejectedLine(entry.line, THROTTLED) for entry in entries if entry.id in left]
-        except ClientError as error:
-            if not _is_refusal(error):
+            return [RejectedLine(parsed.line, THROTTLED) for parsed in batch if parsed.id in left]
+        except (ClientError, ParamValidationError, RecursionError) as error:
+            reason = _refusal(error)
+            if reason is None:
                 raise
-            if len(entries) == 1:
-                return [RejectedLine(entries[0].line, f"refused by DynamoDB: {error.response['Error']['Message']}")]
-            # One entry is enough for DynamoDB to refuse all 25; which one it was is not said.
-            return [rejected for entry in entries for rejected in self._put([entry])]
+            if len(batch) == 1:
+                return [RejectedLine(batch[0].line, f"refused: {reason}")]
+            # DynamoDB refuses all 25 for one of them, and does not say which.
+            return [rejected for parsed in batch for rejected in self._put([parsed])]
         return []
 
 
-def _is_refusal(error: ClientError) -> bool:
-    """Whether the request itself is at fault, and the same one would be refused again."""
-    status: int = error.response["ResponseMetadata"]["HTTPStatusCode"]
-    return error.response["Error"]["Code"] in ("ValidationException", "SerializationException") or status == 413
+def _refusal(error: Exception) -> str | None:
+    """Return why an item cannot be stored, or None if the error has another cause."""
+    match error:
+        case ParamValidationError():
+            return " ".join(str(error).split())
+        case RecursionError():
+            return "nested more deeply than DynamoDB stores"
+        case ClientError(response={"Error": {"Code": "ValidationException" | "SerializationException"} as refused}):
+            return refused["Message"]
+        case ClientError(response={"ResponseMetadata": {"HTTPStatusCode": 413}, "Error": refused}):
+            return refused["Message"]
+    return None
 
 
-def _moved(before: Item, after: Item) -> str:
-    def value(item: Item, name: str) -> str:
-        return str(item.get(name, {}).get("S", "nothing"))
-
-    differences = ", ".join(
-        f"{name} {value(before, name)}" for name in INDEX_KEYS if value(before, name) != value(after, name)
-    )
+def _fixed_fields_changed(before: Item | None, after: Item) -> str:
+    """Return which fields of a stored session a line would change although they are fixed, or ''."""
+    if before is None or all(before.get(name) == after[name] for name in INDEX_KEYS):
+        return ""
+    stored = {
+        "organization_id": _text(before, ORGANIZATION_ID),
+        "agent_id": _text(before, ORGANIZATION_AGENT).rpartition(SEPARATOR)[2],
+        "created_at": _text(before, CREATED_AT_ID).partition(SEPARATOR)[0],
+    }
+    changed = [f"{name} {value or 'missing'}" for name, value in stored.items() if value != _text(after, name)]
     return (
-        f"already stored with {differences}; organization_id, agent_id and created_at never change: "
-        "delete the entry first"
+        f"already stored with {', '.join(changed)}; organization_id, agent_id and created_at never change: "
+        "delete the session first"
     )
 
 
-class RejectsFile:
-    """The file of the lines that were not loaded, made with the first of them."""
-
-    def __init__(self, source: str, path: Path | None) -> None:
-        """
-        Args:
-            source: where the lines come from.
-            path: None for the source's name with the ending .rejects.ndjson, next to it, in the current folder or in
-                the temporary folder, whichever is writable first.
-
-        Raises:
-            CommandError: the path is the source itself.
-        """
-        if path is not None and source != STDIN and path.exists() and path.samefile(source):
-            raise CommandError(f"--rejects {path} is FILE itself.")
-        beside = Path("stdin" if source == STDIN else source).with_suffix(".rejects.ndjson")
-        folders = beside.parent, Path(), Path(tempfile.gettempdir())
-        self._paths = [path] if path else [folder / beside.name for folder in folders]
-        self._file: BinaryIO | None = None
-
-    def __enter__(self) -> RejectsFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    @property
-    def path(self) -> Path:
-        """Where the lines are."""
-        return self._paths[0]
-
-    def write(self, line: Line) -> None:
-        """Adds a line as it was; one that is longer than any entry was not read to its end, and is left out.
-
-        Raises:
-            CommandError: it cannot be written.
-        """
-        try:
-            if self._file is None:
-                self._file = self._open()
-            if len(line.text) <= LINE_BYTES:
-                self._file.write(line.text + b"\n")
-                self._file.flush()
-        except OSError as error:
-            raise CommandError(f"{self.path}: {error.strerror}; --rejects chooses another file.") from None
-
-    def _open(self) -> BinaryIO:
-        while True:
-            try:
-                return self.path.open("wb")
-            except OSError:
-                if len(self._paths) == 1:
-                    raise
-                self._paths = self._paths[1:]
+def _text(item: Item, name: str) -> str:
+    return str(item.get(name, {}).get("S", ""))

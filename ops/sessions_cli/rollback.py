@@ -1,7 +1,7 @@
-"""Takes a stack back to the template and the parameters that it had before a release.
+"""Rolls a stack back to the template and the parameters that it had before a release.
 
-Through CloudFormation, and not by moving the aliases back: CloudFormation would not know of that, and every release
-after it would fail ('The Lambda function alias version does not match the current version in AppSpec file').
+The rollback goes through CloudFormation, which would not know of aliases that were moved by hand: every later release
+would fail ('The Lambda function alias version does not match the current version in AppSpec file').
 """
 
 from __future__ import annotations
@@ -11,29 +11,28 @@ import json
 import re
 from typing import Any, Final, NamedTuple
 
+import click
 from botocore.exceptions import ClientError, WaiterError
 
-from sessions_cli.errors import CommandError
-
 CAPABILITIES: Final = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
-"""What an update must agree to: roles, and the transform of SAM."""
+"""Capabilities that the update needs: the template has roles and SAM's transform."""
 
 ROLLOUT: Final = {"Rollout": "forced"}
-"""The parameter that ships at once and whatever the alarms say, which go off because of what is taken back."""
+"""The parameter that ships at once and past the alarms, which the release to roll back may have set off."""
 
 POLL_SECONDS: Final = 10
 POLLS_MAX: Final = 180
-"""Of the update: half an hour."""
+"""Seconds between two looks at the update, and how many there are: half an hour."""
 
 ARTIFACT: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]+)/")
 
 
-class RollbackFailed(CommandError):
-    """The stack could not be taken back; the message says why."""
+class RollbackFailed(click.ClickException):
+    """The stack could not be rolled back; the message says why."""
 
 
 class Snapshot(NamedTuple):
-    """What a stack was made of."""
+    """What a stack is made of."""
 
     template: str
     """As it was deployed, before SAM's transform."""
@@ -42,7 +41,7 @@ class Snapshot(NamedTuple):
 
 
 def save(cloudformation: Any, stack: str) -> Snapshot | None:
-    """What a stack is made of now; None for one that does not exist yet.
+    """Return what a stack is made of now, or None if it does not exist yet.
 
     Raises:
         ClientError: CloudFormation refused.
@@ -55,18 +54,17 @@ def save(cloudformation: Any, stack: str) -> Snapshot | None:
         raise
     body = cloudformation.get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
     return Snapshot(
-        # boto3 makes a dict of JSON.
-        body if isinstance(body, str) else json.dumps(body),
+        body if isinstance(body, str) else json.dumps(body),  # boto3 parses a template in JSON
         {each["ParameterKey"]: each["ParameterValue"] for each in described.get("Parameters", [])},
         {each["Key"]: each["Value"] for each in described.get("Tags", [])},
     )
 
 
 def restore(cloudformation: Any, s3: Any, stack: str, snapshot: Snapshot) -> bool:
-    """Makes the stack what it was, and waits for it.
+    """Update the stack to a snapshot, and wait for it.
 
     Returns:
-        Whether there was anything to take back.
+        Whether there was anything to change.
 
     Raises:
         RollbackFailed: CloudFormation could not do it, or not in time.
@@ -95,10 +93,10 @@ def restore(cloudformation: Any, s3: Any, stack: str, snapshot: Snapshot) -> boo
 
 
 def upload(s3: Any, stack: str, template: str) -> str:
-    """Puts the template beside its artifacts, since CloudFormation takes no more than 51,200 bytes by hand.
+    """Put the template beside its artifacts, since an UpdateStack request takes no more than 51,200 bytes.
 
     Raises:
-        RollbackFailed: the template has no artifact, and so says no bucket.
+        RollbackFailed: the template has no artifact, so its bucket is unknown.
     """
     artifact = ARTIFACT.search(template)
     if artifact is None:
@@ -110,12 +108,12 @@ def upload(s3: Any, stack: str, template: str) -> str:
 
 
 def reason(cloudformation: Any, stack: str) -> str:
-    """The first thing that went wrong in the last update, or ''."""
-    wrong = ""
+    """Return the first failure of the last update, or ''."""
+    failure = ""
     for event in cloudformation.describe_stack_events(StackName=stack)["StackEvents"]:  # newest first
         status = event["ResourceStatus"]
         if event["LogicalResourceId"] == stack and status == "UPDATE_IN_PROGRESS":
             break
         if status.endswith("_FAILED"):
-            wrong = f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', status)}"
-    return wrong
+            failure = f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', status)}"
+    return failure

@@ -1,98 +1,108 @@
-"""What `sessions load` reads: lines of a file, of standard input, or of a folder that DynamoDB's export to S3 is in."""
+"""What `sessions load` reads: lines of a file, of standard input, or of a downloaded export of DynamoDB to S3."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import json
+import re
 import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, cast
 
-from sessions_cli.errors import CommandError
+import click
+
 from sessions_cli.items import LINE_BYTES
 
 STDIN: Final = "-"
 
 SUMMARY: Final = "manifest-summary.json"
 FILES: Final = "manifest-files.json"
-"""What describes an export, and its data files ('DynamoDB table export output format')."""
+"""Files that describe an export and list its data files ('DynamoDB table export output format')."""
 
 ENDINGS: Final = (".json", ".jsonl", ".ndjson", ".json.gz", ".jsonl.gz", ".ndjson.gz")
-"""Names of files that are read out of a folder without a manifest."""
+"""Endings of the files that are read from a folder without a manifest."""
 
 BOM: Final = b"\xef\xbb\xbf"
 GZIP: Final = b"\x1f\x8b"
 
 
-class UnreadableSource(CommandError):
-    """What was given is not what `load` reads; the message says what it is, and what to do."""
+class UnreadableSource(click.ClickException):
+    """A source cannot be read; the message says why and what to do."""
 
 
 class NotLines(UnreadableSource):
-    """JSON in another layout than a Session a line; the caller says what to do about it."""
+    """A source is JSON in another layout than one session on each line."""
 
     def __init__(self, message: str, jq_filter: str) -> None:
         """
         Args:
-            jq_filter: with which `jq -c` makes lines of it.
+            jq_filter: the filter with which `jq -c` converts the source.
         """
         super().__init__(message)
         self.jq_filter = jq_filter
+
+
+_LAYOUTS: Final = (
+    (re.compile(rb"\s*\["), "is a JSON array, not one session on each line", ".[]"),
+    (re.compile(rb"\s*\{\s*$"), "has sessions on several lines, not one on each line", ".Items[]? // ."),
+    (re.compile(rb'\s*\{\s*"Items"'), "is the output of a scan, not one session on each line", ".Items[]"),
+)
+"""First lines of other layouts; the last two are what `aws dynamodb scan` prints."""
 
 
 class Line(NamedTuple):
     """A line of a file."""
 
     number: int
-    """From 1 on, empty lines counted."""
+    """From 1 on; empty lines count."""
     text: bytes
     """Without its line break."""
     file: str = ""
-    """The name of its file where there are several."""
+    """The name of the file, if there are several."""
 
     @property
     def place(self) -> str:
-        """Where the line is, for messages."""
+        """Return where the line is, for messages."""
         return f"{self.file} line {self.number}" if self.file else f"line {self.number}"
 
 
 class Source:
-    """The lines of everything that a path names."""
+    """The lines of all files that a path names."""
 
     def __init__(self, path: str) -> None:
         """
         Args:
-            path: `-` for standard input.
+            path: a file, a folder, the manifest of an export, or `-` for standard input.
 
         Raises:
             UnreadableSource: there is nothing to read, or it cannot be read.
         """
         self.path = path
         self._items: int | None = None
-        self._files = [] if path == STDIN else self._named_by(Path(path))
+        self._files = [] if path == STDIN else self._find_files(Path(path))
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """Return the name for messages."""
         return "standard input" if self.path == STDIN else self.path
 
     def total(self) -> int | None:
-        """How many lines there are, where that can be known without unpacking them."""
+        """Return the number of lines, or None if only reading would tell."""
         if self._items is not None or len(self._files) != 1 or not self._files[0].is_file():
             return self._items  # a pipe can be read only once
         with self._open(self._files[0]) as file:
-            if isinstance(_unpacked(file), gzip.GzipFile):
+            if isinstance(_decompressed(file), gzip.GzipFile):
                 return None
             return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
     def lines(self) -> Iterator[Line]:
-        """Every line that is not empty.
+        """Yield every line that is not empty.
 
         Raises:
-            UnreadableSource: a file cannot be read, or is not made of lines.
+            UnreadableSource: a file cannot be read, or does not have one session on each line.
         """
         if self.path == STDIN:
             yield from self._lines(sys.stdin.buffer, "")
@@ -103,19 +113,17 @@ class Source:
     def _lines(self, file: BinaryIO, name: str) -> Iterator[Line]:
         is_first = True
         try:
-            for line in read_lines(_unpacked(file)):
-                if is_first and line.text.lstrip()[:1] == b"[":
-                    raise NotLines(f"{name or self.name} is a JSON array, not one Session a line", ".[]")
-                if is_first and line.text.strip() == b"{":
-                    raise NotLines(f"{name or self.name} has Sessions over several lines, not one a line", ".")
+            for line in read_lines(_decompressed(file)):
+                if is_first:
+                    _check_layout(line.text, name or self.name)
                 is_first = False
                 yield line._replace(file=name)
         except (OSError, EOFError, zlib.error) as error:
             raise UnreadableSource(f"{name or self.name}: {_reason(error)}.") from None
 
-    def _named_by(self, path: Path) -> list[Path]:
+    def _find_files(self, path: Path) -> list[Path]:
         if path.name == SUMMARY:
-            return self._exported(path)
+            return self._exported_files(path)
         if not path.is_dir():
             if not path.exists():
                 raise UnreadableSource(f"{path}: No such file or directory.")
@@ -126,26 +134,24 @@ class Source:
                 f"{path} has {len(summaries)} exports; choose one by its {SUMMARY}: {summaries[0]}, ..."
             )
         if summaries:
-            return self._exported(summaries[0])
+            return self._exported_files(summaries[0])
         files = sorted(each for each in path.rglob("*") if each.name.endswith(ENDINGS))
         if not files:
             raise UnreadableSource(f"{path} has no file that ends in {', '.join(ENDINGS)}.")
         return files
 
-    def _exported(self, summary: Path) -> list[Path]:
-        """The data files of an export, all of them."""
+    def _exported_files(self, summary: Path) -> list[Path]:
+        """Return all data files of an export."""
         try:
             described = json.loads(summary.read_bytes())
-            if (
-                described.get("exportType", "FULL_EXPORT") != "FULL_EXPORT"
-                or described["outputFormat"] != "DYNAMODB_JSON"
-            ):
+            is_full = described.get("exportType", "FULL_EXPORT") == "FULL_EXPORT"
+            if not is_full or described["outputFormat"] != "DYNAMODB_JSON":
                 raise UnreadableSource(f"{summary} is not of a full export in the format DYNAMODB_JSON.")
             self._items = int(described["itemCount"])
             keys = [json.loads(line)["dataFileS3Key"] for line in (summary.parent / FILES).read_bytes().splitlines()]
         except OSError as error:
             raise UnreadableSource(f"{error.filename}: {error.strerror}.") from None
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise UnreadableSource(f"{summary} is not the manifest of an export.") from None
         files = [summary.parent / "data" / Path(key).name for key in keys]
         missing = [each for each in files if not each.exists()]
@@ -163,12 +169,9 @@ class Source:
 
 
 def read_lines(file: BinaryIO) -> Iterator[Line]:
-    """The lines of a file that are not empty; a longer one than any entry is cut off at `LINE_BYTES` + 1."""
+    """Yield the lines of a file that are not empty; one that is too long ends after `LINE_BYTES` + 1."""
     number = 0
-    while True:
-        text = file.readline(LINE_BYTES + 1)
-        if not text:
-            return
+    while text := file.readline(LINE_BYTES + 1):
         number += 1
         rest = text
         while len(rest) > LINE_BYTES and not rest.endswith(b"\n"):
@@ -179,11 +182,17 @@ def read_lines(file: BinaryIO) -> Iterator[Line]:
             yield Line(number, text.rstrip(b"\r\n"))
 
 
-def _unpacked(file: BinaryIO) -> BinaryIO:
-    # Only a buffered file can be looked into without reading it.
+def _check_layout(first_line: bytes, name: str) -> None:
+    for pattern, message, jq_filter in _LAYOUTS:
+        if pattern.match(first_line):
+            raise NotLines(f"{name} {message}", jq_filter)
+
+
+def _decompressed(file: BinaryIO) -> BinaryIO:
+    # Only a buffered file can be peeked at.
     buffered = file if isinstance(file, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", file))
-    is_packed = buffered.peek(len(GZIP))[: len(GZIP)] == GZIP
-    return cast("BinaryIO", gzip.GzipFile(fileobj=buffered) if is_packed else buffered)
+    is_compressed = buffered.peek(len(GZIP))[: len(GZIP)] == GZIP
+    return cast("BinaryIO", gzip.GzipFile(fileobj=buffered) if is_compressed else buffered)
 
 
 def _reason(error: Exception) -> str:

@@ -1,21 +1,21 @@
-"""One look at a stack or an engine: tables, counting, failures, alarms, versions, the last deployment."""
+"""The status of a stack or an engine: tables, counting, failures, alarms, versions, the last deployment."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sessions.schema import ID, index_keys
-from sessions_cli.dynamodb import scan
-from sessions_cli.tables import INDEX_KEYS
+from sessions.schema import ID, KEY_HASH, index_keys
+from sessions_cli.bulk import describe, scan
+from sessions_cli.tables import COUNTS_KEY, INDEX_KEYS, SESSIONS_KEY
 from sessions_cli.target import Target
 
 SAMPLE: Final = 100
-"""Sessions that are looked at for a marker."""
+"""Sessions whose markers are read."""
 
 METRIC_MINUTES: Final = 5
-"""Lambda writes the age of its iterator once a minute, some minutes late ('Types of metrics for Lambda functions')."""
+"""Lambda reports the iterator's age once a minute, some minutes late ('Types of metrics for Lambda functions')."""
 
 ALIAS: Final = "live"
 FUNCTIONS: Final = {
@@ -23,27 +23,26 @@ FUNCTIONS: Final = {
     "authorize": "AuthorizeFunctionName",
     "count_sessions": "CountSessionsFunctionName",
 }
-"""Each function, by the stack's output that names it."""
-
-COUNT_SESSIONS: Final = FUNCTIONS["count_sessions"]
+"""Each function and the stack's output that names it."""
 
 
 def status(target: Target) -> dict[str, Any]:
-    """What can be known without reading a whole table; what a stack alone has is left out without one.
+    """Return what can be found out without reading a whole table; some of it needs a stack.
 
     Raises:
-        ConfigurationError: nothing says what to look at.
+        ConfigurationError: no target was given.
+        WrongTable: a table has the key of another kind of table.
     """
     found: dict[str, Any] = {
         "target": target.stack or target.description,
         "tables": {
-            "sessions": _table(target, target.sessions_table),
-            "counts": _table(target, target.counts_table),
+            "sessions": _table(target, target.sessions_table, SESSIONS_KEY),
+            "counts": _table(target, target.counts_table, COUNTS_KEY),
         },
         "counted": _sample(target),
     }
     if target.stack:
-        found["tables"]["api_keys"] = _table(target, target.api_keys_table)
+        found["tables"]["api_keys"] = _table(target, target.api_keys_table, (KEY_HASH,))
         found |= {
             "stack": _stack(target),
             "stream": _stream(target),
@@ -54,8 +53,8 @@ def status(target: Target) -> dict[str, Any]:
     return found
 
 
-def _table(target: Target, name: str) -> dict[str, Any]:
-    described = target.dynamodb.describe_table(TableName=name)["Table"]
+def _table(target: Target, name: str, key: Sequence[str]) -> dict[str, Any]:
+    described = describe(target.dynamodb, name, key)
     return {
         "name": name,
         "status": described["TableStatus"],
@@ -65,19 +64,12 @@ def _table(target: Target, name: str) -> dict[str, Any]:
 
 
 def _sample(target: Target) -> dict[str, int]:
-    """Of some sessions of the table, how many are counted: what can be said of an engine without metrics, too."""
-    pages = scan(
-        target.dynamodb,
-        target.sessions_table,
-        (ID, *INDEX_KEYS),
-        PaginationConfig={"MaxItems": SAMPLE, "PageSize": SAMPLE},
-    )
-    sessions = {item[ID]["S"]: index_keys(item[ID]["S"], item) for page in pages for item in page}
+    """Return how many sessions of a sample are counted, which is known of an engine without metrics, too."""
+    page = next(scan(target.dynamodb, target.sessions_table, (ID, *INDEX_KEYS), Limit=SAMPLE))
+    sessions = {item[ID]["S"]: index_keys(item[ID]["S"], item) for item in page}
     markers = target.tables.read_markers(list(sessions))
-    return {
-        "sample": len(sessions),
-        "counted": sum(markers[session_id] == keys for session_id, keys in sessions.items()),
-    }
+    counted = sum(markers[session_id] == keys for session_id, keys in sessions.items())
+    return {"sample": len(sessions), "counted": counted}
 
 
 def _stack(target: Target) -> dict[str, Any]:
@@ -89,8 +81,8 @@ def _stack(target: Target) -> dict[str, Any]:
 
 
 def _stream(target: Target) -> dict[str, Any]:
-    """How far counting is behind, and what its event source mapping says of itself."""
-    function = target.outputs[COUNT_SESSIONS]
+    """Return how far counting is behind, and the state of its event source mapping."""
+    function = target.outputs[FUNCTIONS["count_sessions"]]
     mappings = target.client("lambda").list_event_source_mappings(FunctionName=f"{function}:{ALIAS}")
     now = datetime.now(UTC)
     metric = target.client("cloudwatch").get_metric_statistics(
@@ -106,7 +98,6 @@ def _stream(target: Target) -> dict[str, Any]:
     return {
         "states": [each["State"] for each in mappings["EventSourceMappings"]],
         "last_results": [each.get("LastProcessingResult", "") for each in mappings["EventSourceMappings"]],
-        # Without a record there is no measurement.
         "behind_seconds": None if newest is None else round(newest["Maximum"] / 1000, 1),
     }
 
@@ -122,18 +113,12 @@ def _alarms(target: Target) -> dict[str, Any]:
     resources = [each for page in pages for each in page["StackResourceSummaries"]]
     names = [each["PhysicalResourceId"] for each in resources if each["ResourceType"] == "AWS::CloudWatch::Alarm"]
     alarms = target.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"] if names else []
-    return {
-        "total": len(alarms),
-        "in_alarm": {
-            each["AlarmName"]: _timestamp(each["StateUpdatedTimestamp"])
-            for each in alarms
-            if each["StateValue"] == "ALARM"
-        },
-    }
+    in_alarm = {each["AlarmName"]: each["StateUpdatedTimestamp"] for each in alarms if each["StateValue"] == "ALARM"}
+    return {"total": len(alarms), "in_alarm": {name: _timestamp(since) for name, since in in_alarm.items()}}
 
 
 def _versions(target: Target, function: str) -> dict[str, Any]:
-    """The version behind the alias, and the one that a deployment shifts traffic to, with its share."""
+    """Return the version behind the alias, and the share of a version that a deployment shifts traffic to."""
     alias = target.client("lambda").get_alias(FunctionName=function, Name=ALIAS)
     shares = alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
     return {"version": alias["FunctionVersion"], "shifting_to": shares}
@@ -144,45 +129,39 @@ def _timestamp(moment: datetime) -> str:
 
 
 def problems(found: Mapping[str, Any]) -> list[str]:
-    """What somebody should look at, a sentence each."""
-    said = [
-        f"The table {each['name']} is {each['status']}."
-        for each in found["tables"].values()
-        if each["status"] != "ACTIVE"
-    ]
+    """Return what needs attention, one sentence each."""
+    tables = found["tables"].values()
+    sentences = [f"The table {each['name']} is {each['status']}." for each in tables if each["status"] != "ACTIVE"]
     if found["counted"]["counted"] < found["counted"]["sample"]:
-        said.append("Not all sessions are counted; `sessions counts audit --wait` tells lag from what is wrong.")
+        sentences.append("Not all sessions are counted; `sessions counts audit --wait` tells lag from what is wrong.")
     if "stack" not in found:
-        return said
-    said += [f"The event source mapping is {state}." for state in found["stream"]["states"] if state != "Enabled"]
-    if not found["stream"]["states"]:
-        said.append("There is no event source mapping: nothing is counted.")
+        return sentences
+    states = found["stream"]["states"]
+    sentences += [f"The event source mapping is {state}." for state in states if state != "Enabled"]
+    if not states:
+        sentences.append("There is no event source mapping: nothing is counted.")
     if found["failure_queue"]["waiting"]:
-        said.append("The failure queue is not empty; see `sessions counts redrive`.")
-    said += [f"Alarm {name} has been on since {since}." for name, since in found["alarms"]["in_alarm"].items()]
+        sentences.append("The failure queue is not empty; see `sessions counts redrive`.")
+    sentences += [f"Alarm {name} has been on since {since}." for name, since in found["alarms"]["in_alarm"].items()]
     if not found["stack"]["status"].endswith("_COMPLETE") or "ROLLBACK" in found["stack"]["status"]:
-        said.append(f"The stack is {found['stack']['status']}.")
-    return said
+        sentences.append(f"The stack is {found['stack']['status']}.")
+    return sentences
 
 
 def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The same for people, a line each."""
+    """Yield the status for people, as titles and texts."""
     yield "target", str(found["target"])
     for table in found["tables"].values():
         size = _size(table["approximate_bytes"])
         yield "table", f"{table['name']}: {table['status']}, about {table['approximate_items']:,} items, {size}"
     yield "counted", f"{found['counted']['counted']} of {found['counted']['sample']} sampled sessions"
     if "stack" in found:
-        stream = found["stream"]
-        behind = (
-            "nothing delivered lately" if stream["behind_seconds"] is None else f"{stream['behind_seconds']} s behind"
-        )
+        stream, queue, alarms = found["stream"], found["failure_queue"], found["alarms"]
+        seconds = stream["behind_seconds"]
+        behind = "nothing delivered lately" if seconds is None else f"{seconds} s behind"
         yield "stream", ", ".join(filter(None, [*stream["states"], behind, *stream["last_results"]]))
-        yield (
-            "failure queue",
-            f"{found['failure_queue']['waiting']} waiting, {found['failure_queue']['in_flight']} in flight",
-        )
-        yield "alarms", f"{len(found['alarms']['in_alarm'])} of {found['alarms']['total']} on"
+        yield "failure queue", f"{queue['waiting']} waiting, {queue['in_flight']} in flight"
+        yield "alarms", f"{len(alarms['in_alarm'])} of {alarms['total']} on"
         for name, function in found["functions"].items():
             shift = "".join(f", {share:.0%} to {version}" for version, share in function["shifting_to"].items())
             yield name, f"version {function['version']}{shift}"

@@ -1,10 +1,10 @@
-"""The sessions table and the counts table of one engine, as repairs look at them."""
+"""The sessions table and the counts table of one engine, as repairs read them."""
 
 from __future__ import annotations
 
-import time
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sessions.client import BATCH_GET_KEYS
 from sessions.counting.transitions import Marker
@@ -16,6 +16,7 @@ from sessions.schema import (
     ORGANIZATION_AGENT,
     ORGANIZATION_ID,
     SCOPE,
+    Item,
     count_row_key,
     index_keys,
     is_valid_marker_id,
@@ -23,20 +24,22 @@ from sessions.schema import (
     marker_key,
     marker_session_id,
 )
-from sessions_cli.dynamodb import Sleep, approximate_count, read_batch, scan
+from sessions_cli.bulk import chunks, describe, read_batch, scan
 from sessions_cli.progress import OnProgress
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-T = TypeVar("T")
+SESSIONS_KEY: Final = (ID,)
+COUNTS_KEY: Final = (SCOPE, BUCKET)
+"""Key attributes of the two tables."""
 
 INDEX_KEYS: Final = (ORGANIZATION_ID, ORGANIZATION_AGENT, CREATED_AT_ID)
-"""The attributes that say where a session is listed and counted."""
+"""Attributes that determine where a session is listed and counted."""
 
 
 class Bin(NamedTuple):
-    """A bin of a count row."""
+    """The place of a bin: its count row and its name."""
 
     scope: str
     bucket: str
@@ -44,65 +47,81 @@ class Bin(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """What is counted, and what counts it."""
+    """The sessions table and the counts table."""
 
     dynamodb: DynamoDBClient
     sessions: str
     counts: str
-    sleep: Sleep = time.sleep
-    """Makes every pause, before another try and otherwise."""
 
-    def scan_sessions(self, progress: OnProgress) -> Iterator[tuple[str, Marker]]:
-        """Where each session of the table is to be counted."""
-        done, total = 0, approximate_count(self.dynamodb, self.sessions)
+    def describe(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return DynamoDB's descriptions of both.
+
+        Raises:
+            WrongTable: one of them has the key of another kind of table.
+        """
+        return (
+            describe(self.dynamodb, self.sessions, SESSIONS_KEY),
+            describe(self.dynamodb, self.counts, COUNTS_KEY),
+        )
+
+    def scan_sessions(self, progress: OnProgress) -> Iterator[Item]:
+        """Yield the id and the index keys of each item of the sessions table."""
+        done, total = 0, describe(self.dynamodb, self.sessions, SESSIONS_KEY)["ItemCount"]
         for page in scan(self.dynamodb, self.sessions, (ID, *INDEX_KEYS)):
-            for item in page:
-                yield item[ID]["S"], index_keys(item[ID]["S"], item)
+            yield from page
             done += len(page)
             progress("reading sessions", done, total)
 
+    def scan_counts(self, step: str, progress: OnProgress) -> Iterator[list[Item]]:
+        """Yield the rows of the counts table, markers included, page by page."""
+        done, total = 0, describe(self.dynamodb, self.counts, COUNTS_KEY)["ItemCount"]
+        for page in scan(self.dynamodb, self.counts):
+            yield page
+            done += len(page)
+            progress(step, done, total)
+
     def read_session_keys(self, session_ids: Sequence[str]) -> dict[str, Marker]:
-        """Where each of these sessions is to be counted, by a strongly consistent read of it.
+        """Return the index keys of each session, by strongly consistent reads; None if it does not exist.
 
         Raises:
-            Throttled: DynamoDB kept throttling; any other fault is raised as it is.
+            Throttled: DynamoDB kept throttling.
         """
         found: dict[str, Marker] = dict.fromkeys(session_ids)
-        for chunk in chunks(session_ids):
+        for chunk in chunks(session_ids, BATCH_GET_KEYS):
             keys = [{ID: {"S": session_id}} for session_id in chunk]
-            for item in read_batch(self.dynamodb, self.sessions, keys, (ID, *INDEX_KEYS), self.sleep):
+            for item in read_batch(self.dynamodb, self.sessions, keys, (ID, *INDEX_KEYS)):
                 found[item[ID]["S"]] = index_keys(item[ID]["S"], item)
         return found
 
     def read_markers(self, session_ids: Sequence[str]) -> dict[str, Marker]:
-        """Where each of these sessions is counted, by a strongly consistent read of its marker.
+        """Return the marker of each session, by strongly consistent reads.
 
         Raises:
-            Throttled: DynamoDB kept throttling; any other fault is raised as it is.
+            Throttled: DynamoDB kept throttling.
         """
         found: dict[str, Marker] = dict.fromkeys(session_ids)
-        for chunk in chunks(list(filter(is_valid_marker_id, session_ids))):
+        for chunk in chunks(filter(is_valid_marker_id, session_ids), BATCH_GET_KEYS):
             keys = [marker_key(session_id) for session_id in chunk]
-            for marker in read_batch(self.dynamodb, self.counts, keys, sleep=self.sleep):
+            for marker in read_batch(self.dynamodb, self.counts, keys):
                 found[marker_session_id(marker) or ""] = marker_index_keys(marker)
         return found
 
     def read_bins(self, rows: Iterable[Row]) -> dict[Bin, int]:
-        """The bins of these rows, by a strongly consistent read of them.
+        """Return the bins of these count rows, by strongly consistent reads.
 
         Raises:
-            Throttled: DynamoDB kept throttling; any other fault is raised as it is.
+            Throttled: DynamoDB kept throttling.
         """
         found: dict[Bin, int] = {}
-        for chunk in chunks(list(rows)):
-            keys = [count_row_key(*row) for row in chunk]
-            for row in read_batch(self.dynamodb, self.counts, keys, sleep=self.sleep):
+        for chunk in chunks(rows, BATCH_GET_KEYS):
+            for row in read_batch(self.dynamodb, self.counts, [count_row_key(*each) for each in chunk]):
                 scope, bucket = row[SCOPE]["S"], row[BUCKET]["S"]
-                found |= {Bin(scope, bucket, name): int(value["N"]) for name, value in row.items() if "N" in value}
+                numbers = {Bin(scope, bucket, name): bin_number(value) for name, value in row.items()}
+                found |= {place: number for place, number in numbers.items() if number is not None}
         return found
 
 
-def chunks(values: Sequence[T]) -> Iterable[Sequence[T]]:
-    """As many at a time as one request reads."""
-    for start in range(0, len(values), BATCH_GET_KEYS):
-        yield values[start : start + BATCH_GET_KEYS]
+def bin_number(value: Item) -> int | None:
+    """Return the number of a bin, or None if the attribute value is no whole number."""
+    number = re.fullmatch(r"-?[0-9]+", value.get("N", ""))
+    return int(number[0]) if number else None

@@ -1,4 +1,4 @@
-"""What a command works on: a stack, or another DynamoDB-compatible engine; and AWS's faults in plain words."""
+"""What a command works on: the stack or the DynamoDB-compatible engine, its tables, and AWS clients for them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
+import click
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -23,7 +24,6 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotocoreConnectionError
 from botocore.utils import is_valid_endpoint_url, is_valid_ipv6_endpoint_url
 
-from sessions_cli.errors import ConfigurationError
 from sessions_cli.tables import Tables
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 LOCAL_REGION: Final = "eu-west-1"
-LOCAL_KEY: Final = "local"
-"""What another engine is told when nothing is configured; none of them looks at it closely."""
+LOCAL_CREDENTIAL: Final = "local"
+"""Region and credentials for an engine other than AWS if none are configured; such engines do not check them."""
 
 CONFIG: Final = Config(
     connect_timeout=5,
@@ -52,23 +52,27 @@ LOCAL_NAMES: Final = {SESSIONS: "sessions", COUNTS: "counts", API_KEYS: "api_key
 """The tables of `make run`."""
 
 
+class ConfigurationError(click.ClickException):
+    """No target was given, or it does not exist; the message says what to do."""
+
+
 def is_url(text: str) -> bool:
-    """Whether a text is a URL of HTTP that a client can be pointed at."""
+    """Return whether a text is an HTTP URL that a client accepts as its endpoint."""
     try:
         parts = urlsplit(text)
         has_host = is_valid_endpoint_url(text) or is_valid_ipv6_endpoint_url(text)
         return parts.scheme in ("http", "https") and has_host and parts.port != 0
-    except ValueError:  # brackets without an end, a port that is not a number
+    except ValueError:  # brackets that do not close, a port that is not a number
         return False
 
 
 def is_aws_host(host: str) -> bool:
-    """Whether a host is an endpoint of AWS itself."""
+    """Return whether a host is an endpoint of AWS."""
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
 
 
 class Target:
-    """A stack or an account of AWS, or another DynamoDB-compatible engine, and the tables there."""
+    """The tables and the queue of a stack, of an account, or of another DynamoDB-compatible engine."""
 
     def __init__(
         self,
@@ -79,10 +83,10 @@ class Target:
     ) -> None:
         """
         Args:
-            endpoint_url: of DynamoDB; None for AWS itself.
+            endpoint_url: the endpoint of DynamoDB; None for AWS.
             stack: the CloudFormation stack whose outputs name what `names` does not.
-            names: names of tables, or the URL of the queue, that were given one by one, by the stack's output.
-            session: botocore's, instead of a new one.
+            names: names of tables, or the URL of the queue, by the output of the stack.
+            session: botocore's session; a new one unless given.
 
         Raises:
             ConfigurationError: the endpoint is not a URL.
@@ -97,87 +101,81 @@ class Target:
 
     @property
     def required_stack(self) -> str:
-        """The stack, for what only a stack has.
+        """Return the stack.
 
         Raises:
-            ConfigurationError: none was named.
+            ConfigurationError: no stack was given.
         """
         if not self.stack:
             raise ConfigurationError("Name the stack with --stack.")
         return self.stack
 
     @property
-    def is_other_engine(self) -> bool:
-        """Whether DynamoDB is not AWS's; then nothing has to be configured."""
+    def has_custom_endpoint(self) -> bool:
+        """Return whether DynamoDB is another engine than AWS's, which needs no configuration."""
         host = urlsplit(self._endpoint_url or "").hostname
         return bool(host) and not is_aws_host(str(host))
 
     @property
     def description(self) -> str:
-        """Where this is, for messages."""
+        """Return the endpoint and the region, for messages."""
         where = f"region {self._session.get_config_variable('region')}"
         return f"{self._endpoint_url}, {where}" if self._endpoint_url else where
 
     @cached_property
     def sessions_table(self) -> str:
-        """Raises ConfigurationError, as all names do, when nothing says what it is."""
         return self._name(SESSIONS, "--table")
 
     @cached_property
     def counts_table(self) -> str:
-        """See `sessions_table`."""
         return self._name(COUNTS, "--counts-table")
 
     @cached_property
     def api_keys_table(self) -> str:
-        """See `sessions_table`."""
         return self._name(API_KEYS, "--table")
 
     @cached_property
     def failure_queue(self) -> str:
-        """The URL of the queue of what could not be counted; see `sessions_table`."""
         return self._name(FAILURE_QUEUE, "--queue-url")
 
     @cached_property
     def tables(self) -> Tables:
-        """The tables that are counted and count."""
-        sessions, counts = self.sessions_table, self.counts_table  # before the client: a missing name is likelier
+        sessions, counts = self.sessions_table, self.counts_table  # a missing name is reported before a missing region
         return Tables(self.dynamodb, sessions, counts)
 
     @cached_property
     def outputs(self) -> Mapping[str, str]:
-        """The outputs of the stack."""
+        """Return the outputs of the stack."""
         return {each["OutputKey"]: each["OutputValue"] for each in self.stack_description.get("Outputs", [])}
 
     @cached_property
     def stack_description(self) -> dict[str, Any]:
-        """What CloudFormation knows of the stack."""
-        described: dict[str, Any] = self.client("cloudformation").describe_stacks(StackName=self.stack)["Stacks"][0]
+        """Return CloudFormation's description of the stack."""
+        cloudformation = self._beside_dynamodb("cloudformation", f"The stack {self.stack} is")
+        described: dict[str, Any] = cloudformation.describe_stacks(StackName=self.stack)["Stacks"][0]
         return described
 
     @cached_property
     def dynamodb(self) -> DynamoDBClient:
-        """The client of DynamoDB, or of the engine at the endpoint."""
         return cast("DynamoDBClient", self.client("dynamodb", self._endpoint_url))
 
     @cached_property
     def streams(self) -> DynamoDBStreamsClient:
-        """The client of DynamoDB Streams; another engine serves them at the same URL."""
-        own = self._endpoint_url if self.is_other_engine else None
-        return cast("DynamoDBStreamsClient", self.client("dynamodbstreams", own))
+        """Return a client of DynamoDB Streams, which another engine serves at the endpoint of DynamoDB."""
+        endpoint_url = self._endpoint_url if self.has_custom_endpoint else None
+        return cast("DynamoDBStreamsClient", self.client("dynamodbstreams", endpoint_url))
 
     @cached_property
     def sqs(self) -> SQSClient:
-        """The client of SQS, which is always AWS's."""
-        return cast("SQSClient", self.client("sqs"))
+        return cast("SQSClient", self._beside_dynamodb("sqs", "The failure queue is"))
 
     def client(self, service: str, endpoint_url: str | None = None) -> Any:
-        """A new client of any service."""
+        """Return a new client of any service."""
         session: Any = self._boto3
         return session.client(service, endpoint_url=endpoint_url, config=CONFIG)
 
     def explain(self, error: BotoCoreError | ClientError) -> str:
-        """A fault of AWS in one line."""
+        """Return an error of AWS in one line."""
         match error:
             case NoCredentialsError() | PartialCredentialsError() | CredentialRetrievalError():
                 return "There are no AWS credentials; `aws configure`, `aws sso login` or AWS_PROFILE supplies them."
@@ -193,7 +191,7 @@ class Target:
         code, message = error.response["Error"]["Code"], _one_line(error.response["Error"].get("Message", ""))
         if code == "ResourceNotFoundException" and self._used:
             return f"There is no table {' or '.join(dict.fromkeys(self._used))} ({self.description})."
-        if code.isdigit() and self.is_other_engine:  # a response in another form has only a status
+        if code.isdigit() and self.has_custom_endpoint:  # a response that is not DynamoDB's has only a status
             return (
                 f"{self._endpoint_url} is not a DynamoDB endpoint: it responds to {error.operation_name} with status "
                 f"{code}. `make run` has DynamoDB on DYNAMODB_PORT, 8001 unless changed, and the API on PORT."
@@ -206,10 +204,10 @@ class Target:
             name = self.outputs.get(output)
             if name is None:
                 raise ConfigurationError(f"The stack {self.stack} has no output {output}.")
-        if not name and self.is_other_engine:
+        if not name and self.has_custom_endpoint:
             name = LOCAL_NAMES.get(output)
-        if not name and self.is_other_engine:
-            raise ConfigurationError(f"Only a stack has a failure queue; use --stack or {option}.")
+            if name is None:
+                raise ConfigurationError(f"Only a stack has a failure queue; use --stack or {option}.")
         if not name:
             if output == FAILURE_QUEUE:
                 raise ConfigurationError(f"Which queue? Use --stack NAME or {option} URL.")
@@ -220,22 +218,35 @@ class Target:
         self._used.append(name)
         return name
 
+    def _beside_dynamodb(self, service: str, what: str) -> Any:
+        """Return a client of a service that belongs to the same deployment as DynamoDB.
+
+        Raises:
+            ConfigurationError: the service is in AWS, and DynamoDB is not.
+        """
+        client = self.client(service)
+        if self.has_custom_endpoint and is_aws_host(str(urlsplit(client.meta.endpoint_url).hostname)):
+            raise ConfigurationError(
+                f"{what} in AWS, and DynamoDB at {self._endpoint_url}: unset --endpoint-url and AWS_ENDPOINT_URL_DYNAMODB"
+                " for AWS, or set AWS_ENDPOINT_URL for an emulator of all services."
+            )
+        return client
+
     @cached_property
     def _boto3(self) -> boto3.session.Session:
-        # One for all clients: a second one would register boto3's additions to S3 again, which then fail.
+        # A second session would register boto3's additions to S3 again, which then fail.
         return boto3.session.Session(botocore_session=self._session)
 
     @cached_property
     def _session(self) -> botocore.session.Session:
         session = self._base or botocore.session.get_session()
-        # botocore knows AWS_DEFAULT_REGION alone; Lambda, the AWS CLI and the other SDKs put this one first.
+        # botocore reads only AWS_DEFAULT_REGION; Lambda, the AWS CLI and the other SDKs prefer AWS_REGION.
         if region := os.environ.get("AWS_REGION"):
             session.set_config_variable("region", region)
-        if self.is_other_engine:
-            # Asking a machine in the cloud for its role would only take time here.
-            session.get_component("credential_provider").remove("iam-role")
+        if self.has_custom_endpoint:
+            session.get_component("credential_provider").remove("iam-role")  # asking for a role would only take time
             if session.get_credentials() is None:
-                session.set_credentials(LOCAL_KEY, LOCAL_KEY)
+                session.set_credentials(LOCAL_CREDENTIAL, LOCAL_CREDENTIAL)
             if session.get_config_variable("region") is None:
                 session.set_config_variable("region", LOCAL_REGION)
         return session
