@@ -1,36 +1,21 @@
-"""The `sessions` command: its groups of commands, and how it ends on a signal."""
+"""The `sessions` command: its groups of commands, and how signals end it."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from sessions_cli import counts_commands, data_commands, key_commands, stack_commands
 
-INTERRUPTED: Final = 130
-TERMINATED: Final = 143
-"""Exit statuses after Ctrl-C and after SIGTERM, as shells have them."""
-
 LOOPBACK: Final = "127.0.0.1,localhost,::1,[::1]"
-"""Hosts that no proxy is asked for."""
+"""Hosts that are called without a proxy."""
 
 
-class InterruptibleGroup(click.Group):
-    """A group whose commands end with one line on Ctrl-C."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
-            raise click.exceptions.Exit(INTERRUPTED) from None
-
-
-@click.group(cls=InterruptibleGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="sessions")
 def main() -> None:
     """Load and export sessions, repair counts, issue API keys, check a deployment and roll it back.
@@ -41,14 +26,21 @@ def main() -> None:
     a region.
     """
     others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
-    os.environ["no_proxy"] = ",".join(filter(None, [others, LOOPBACK]))
+    os.environ["no_proxy"] = f"{others},{LOOPBACK}" if others else LOOPBACK
 
 
-for commands in (counts_commands.counts, key_commands.keys_group, *data_commands.ALL, *stack_commands.ALL):
-    main.add_command(commands)
+for command in (counts_commands.counts, key_commands.keys_group, *data_commands.ALL, *stack_commands.ALL):
+    main.add_command(command)
 
 
 def run() -> None:
-    """Run the command of this process; SIGTERM lets it clean up as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    """Run the command of this process, which cleans up on Ctrl-C and SIGTERM and ends with the status of shells."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _end)
     main()
+
+
+def _end(number: int, _frame: object) -> None:
+    click.echo("Interrupted.", err=True)
+    sys.exit(128 + number)

@@ -97,7 +97,7 @@ def redrive_command(target: Target) -> None:
     Example:
       sessions counts redrive --stack sessions-production
     """
-    tables, queue = target.tables, target.failure_queue
+    tables, queue = target.tables, target.name(FAILURE_QUEUE)
     with Progress() as progress:
         report = redrive.redrive(tables, target.streams, target.sqs, queue, progress=progress)
     click.echo(f"{report.done:,} messages done, {report.sessions:,} sessions recounted")

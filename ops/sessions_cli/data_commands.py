@@ -55,7 +55,7 @@ def load_command(target: Target, file: str, only: Path | None, rejects: Path | N
       sessions load sessions.ndjson --endpoint-url http://127.0.0.1:8001
     """
     selection = Selection(only) if only else None
-    table, source = target.sessions_table, Source(file)
+    table, source = target.name(SESSIONS), Source(file)
     describe(target.dynamodb, table, SESSIONS_KEY)  # a table that is missing or out of reach is reported at once
     loaded, rejected, started = 0, 0, time.monotonic()
     with RejectsFile(file, rejects) as rejects_file, Progress() as progress:
@@ -118,7 +118,7 @@ def export_command(target: Target, file: str, organization: str | None, rate: fl
     """
     if organization is not None:
         keys.check_organization(organization)
-    table = target.sessions_table
+    table = target.name(SESSIONS)
     with Progress() as progress, atomic_writer(file) as opened:
         compressed = gzip.GzipFile(fileobj=opened, mode="wb", filename="") if file.endswith(".gz") else None
         report = export.export(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Final
+from gzip import GzipFile
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from sessions.schema import BY_ORGANIZATION, ID
 from sessions_cli.bulk import RateLimiter, describe, pages, scan
@@ -30,7 +31,7 @@ class ExportReport:
 def export(
     dynamodb: DynamoDBClient,
     table: str,
-    file: IO[bytes],
+    file: BinaryIO | GzipFile,
     *,
     organization_id: str | None,
     rate: float,

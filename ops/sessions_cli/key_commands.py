@@ -7,6 +7,7 @@ import time
 
 import click
 
+from sessions.api_keys import hash_key
 from sessions_cli import keys
 from sessions_cli.output import print_table
 from sessions_cli.target import API_KEYS, Target
@@ -34,13 +35,11 @@ def create(target: Target, organization: str, name: str, expires: str | None) ->
             --endpoint-url http://127.0.0.1:8001)
     """
     expires_at = None if expires is None else keys.parse_expiry(expires)
-    table = target.api_keys_table
-    key, issued = keys.issue(target.dynamodb, table, organization, name, expires_at)
-    click.echo(
-        f"Key of {issued.organization_id}, fingerprint {issued.fingerprint}, {_describe_expiry(expires_at)}. It cannot "
-        "be shown again:",
-        err=True,
-    )
+    table = target.name(API_KEYS)
+    key = keys.issue(target.dynamodb, table, organization, name, expires_at)
+    fingerprint = hash_key(key)[: keys.FINGERPRINT_DIGITS]
+    expiry = _describe_expiry(expires_at)
+    click.echo(f"Key of {organization}, fingerprint {fingerprint}, {expiry}. It cannot be shown again:", err=True)
     click.echo(key)
 
 
@@ -48,10 +47,11 @@ def _describe_expiry(expires_at: int | None) -> str:
     if expires_at is None:
         return "never expires"
     minutes = round((expires_at - time.time()) / 60)
-    for unit, size in (("days", 24 * 60), ("hours", 60)):
-        if minutes >= 2 * size:
-            return f"expires in {minutes // size} {unit}, at {keys.format_time(expires_at)}"
-    return f"expires in {minutes} minute{'s' * (minutes != 1)}, at {keys.format_time(expires_at)}"
+    if minutes >= 48 * 60:
+        span = f"{minutes // (24 * 60)} days"
+    else:
+        span = f"{minutes // 60} hours" if minutes >= 120 else f"{minutes} minute{'s' * (minutes != 1)}"
+    return f"expires in {span}, at {keys.format_time(expires_at)}"
 
 
 @keys_group.command(name="list")
@@ -67,23 +67,13 @@ def list_command(target: Target, as_json: bool) -> None:
     Example:
       sessions keys list --endpoint-url http://127.0.0.1:8001
     """
-    table = target.api_keys_table
-    found = keys.list_keys(target.dynamodb, table)
+    table = target.name(API_KEYS)
+    rows = keys.list_keys(target.dynamodb, table)
     if as_json:
-        click.echo(json.dumps([key.as_json for key in found], indent=2, ensure_ascii=False))
+        click.echo(json.dumps([row._asdict() for row in rows], indent=2, ensure_ascii=False))
         return
-    rows = [
-        (
-            key.fingerprint,
-            key.state,
-            key.organization_id,
-            key.name,
-            key.created_at[:19] + "Z",
-            "never" if key.expires_at is None else keys.format_time(key.expires_at),
-        )
-        for key in found
-    ]
-    print_table(rows, ("fingerprint", "state", "organization", "name", "created", "expires"))
+    shown = ((*row[:4], row.created_at[:19] + "Z", row.expires_at or "never") for row in rows)
+    print_table(shown, ("fingerprint", "state", "organization", "name", "created", "expires"))
 
 
 @keys_group.command()
@@ -100,7 +90,7 @@ def revoke(target: Target, key: str) -> None:
             --endpoint-url http://127.0.0.1:8001)
       sessions keys revoke $(printf %s "$KEY" | sha256sum | cut -c1-16) --endpoint-url http://127.0.0.1:8001
     """
-    table = target.api_keys_table
+    table = target.name(API_KEYS)
     revoked = keys.revoke(target.dynamodb, table, key)
     name = f" ({revoked.name})" if revoked.name else ""
     click.echo(f"revoked {revoked.fingerprint}{name} of {revoked.organization_id}")

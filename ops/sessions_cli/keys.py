@@ -21,54 +21,26 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "evr_"
 RANDOM_BYTES: Final = 32
-
 DEMO_PREFIX: Final = "evr_local_"
-"""Prefix of the keys that `make run` issues."""
-
 FINGERPRINT_DIGITS: Final = 16
-
 NAME_LENGTH: Final = 100
 
 _SPAN: Final = re.compile(r"([0-9]{1,6})([dhm])")
 _UNITS: Final = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_EXPIRY: Final = re.compile("[0-9]{1,12}")
 
 
-class InvalidRequest(click.ClickException):
-    """A key cannot be issued or revoked as requested; the message says why."""
+class KeyRow(NamedTuple):
+    """What the table and the list show of a key."""
 
-
-class IssuedKey(NamedTuple):
-    """A row of the table of API keys."""
-
-    key_hash: str
+    fingerprint: str
+    state: str
+    """`live`, `expired`, or `invalid` for a row that the authorizer denies because `issue` does not write such rows."""
     organization_id: str
     name: str
     created_at: str
     expires_at: str | None
-    """Seconds since 1970, as stored; None for a key that does not expire."""
-
-    @property
-    def fingerprint(self) -> str:
-        return self.key_hash[:FINGERPRINT_DIGITS]
-
-    @property
-    def state(self) -> str:
-        """`live`, `expired`, or `invalid` for a row that this module does not write and the authorizer denies."""
-        if not self.organization_id or not re.fullmatch("[0-9]{1,12}", self.expires_at or "0"):
-            return "invalid"
-        return "expired" if self.expires_at is not None and int(self.expires_at) <= time.time() else "live"
-
-    @property
-    def as_json(self) -> dict[str, str | None]:
-        return {
-            "fingerprint": self.fingerprint,
-            "organization_id": self.organization_id,
-            "name": self.name,
-            "created_at": self.created_at,
-            "expires_at": None if self.expires_at is None else format_time(self.expires_at),
-            "state": self.state,
-        }
 
 
 def parse_expiry(text: str) -> int:
@@ -77,9 +49,6 @@ def parse_expiry(text: str) -> int:
     Args:
         text: a span from now on such as `90d`, `12h` or `30m`, a date, which means its first moment in UTC, or an
             RFC 3339 date-time.
-
-    Raises:
-        InvalidRequest: it is none of these, or not in the future.
     """
     now = time.time()
     try:
@@ -88,12 +57,12 @@ def parse_expiry(text: str) -> int:
         else:
             until = datetime.fromisoformat(utc_timestamp(f"{text}T00:00:00Z" if _DATE.fullmatch(text) else text))
     except (ValueError, OverflowError):
-        raise InvalidRequest(
+        raise click.ClickException(
             f"{text!r} is not a valid expiry; use 90d, 12h, 30m (minutes) or a date such as 2027-06-30."
         ) from None
     expires_at = int(until.timestamp())
     if expires_at <= now:
-        raise InvalidRequest(f"{text!r} is not in the future.")
+        raise click.ClickException(f"{text!r} is not in the future.")
     return expires_at
 
 
@@ -103,98 +72,89 @@ def demo_key(organization_id: str) -> str:
 
 
 def format_time(seconds: str | int) -> str:
-    """Return a moment in UTC, or the stored text if it is none."""
+    """Return a moment in UTC, or the text itself if it is none."""
     try:
         return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (ValueError, OverflowError, OSError):
-        return str(seconds)  # another writer's: a fraction or milliseconds, perhaps
+        return str(seconds)  # a fraction or milliseconds, perhaps, which another writer stored
 
 
 def check_organization(organization_id: str) -> None:
-    """Raise InvalidRequest unless an organization can have this id."""
+    """Raise ClickException unless an organization can have this id."""
     if re.fullmatch(PATTERNS[ORGANIZATION_ID], organization_id) is None:
-        raise InvalidRequest(
+        raise click.ClickException(
             f"{organization_id!r} is not an organization's id: org_ and lower-case hexadecimal digits."
         )
 
 
-def issue(
-    dynamodb: DynamoDBClient, table: str, organization_id: str, name: str = "", expires_at: int | None = None
-) -> tuple[str, IssuedKey]:
-    """Store a new key by its hash, and return the key, which cannot be read again, and its row.
-
-    Raises:
-        InvalidRequest: the organization's id or the name is not valid.
-    """
+def issue(dynamodb: DynamoDBClient, table: str, organization_id: str, name: str, expires_at: int | None) -> str:
+    """Store a new key by its hash, and return the key, which nobody can read again."""
     check_organization(organization_id)
     if len(name) > NAME_LENGTH or not name.isprintable():
-        raise InvalidRequest(f"A name has at most {NAME_LENGTH} printable characters.")
+        raise click.ClickException(f"A name has at most {NAME_LENGTH} printable characters.")
     key = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
-    return key, put(dynamodb, table, key, organization_id, name, expires_at)
+    put(dynamodb, table, key, organization_id, name, expires_at)
+    return key
 
 
 def put(
     dynamodb: DynamoDBClient, table: str, key: str, organization_id: str, name: str, expires_at: int | None = None
-) -> IssuedKey:
-    """Store a key by its hash, and return its row."""
-    created_at = utc_timestamp(datetime.now(UTC).isoformat())
+) -> None:
+    """Store a key by its hash."""
     item: dict[str, Any] = {
         KEY_HASH: {"S": hash_key(key)},
         ORGANIZATION_ID: {"S": organization_id},
         KEY_NAME: {"S": name},
-        CREATED_AT: {"S": created_at},
+        CREATED_AT: {"S": utc_timestamp(datetime.now(UTC).isoformat())},
     }
     if expires_at is not None:
         item[EXPIRES_AT] = {"N": str(expires_at)}
     dynamodb.put_item(TableName=table, Item=item)
-    return _issued(item)
 
 
-def list_keys(dynamodb: DynamoDBClient, table: str) -> list[IssuedKey]:
-    """Return all keys, by organization and then in the order in which they were issued.
-
-    Raises:
-        WrongTable: an item has no hash of a key.
-    """
-    items = [item for page in scan(dynamodb, table) for item in page]
-    if any(KEY_HASH not in item for item in items):
-        raise WrongTable(f"{table} is the wrong table: its items have no {KEY_HASH}.")
-    return sorted(map(_issued, items), key=lambda key: (key.organization_id, key.created_at, key.key_hash))
+def list_keys(dynamodb: DynamoDBClient, table: str) -> list[KeyRow]:
+    """Return all keys, by organization and then in the order in which they were issued."""
+    rows = map(_key_row, _scan(dynamodb, table))
+    return sorted(rows, key=lambda row: (row.organization_id, row.created_at, row.fingerprint))
 
 
-def revoke(dynamodb: DynamoDBClient, table: str, name: str) -> IssuedKey:
+def revoke(dynamodb: DynamoDBClient, table: str, name: str) -> KeyRow:
     """Delete a key, and return its row.
 
     Args:
         name: the first digits of the key's fingerprint, or the key itself, which no message repeats.
-
-    Raises:
-        InvalidRequest: no key has the name, or several have.
     """
     if name.startswith(PREFIX) and not isinstance(parse_key([name]), Denial):
         name = hash_key(name)
     elif re.fullmatch(r"[0-9a-f]{4,64}", name) is None:
-        raise InvalidRequest("That is neither a fingerprint nor a key; `sessions keys list` shows fingerprints.")
-    found = [key for key in list_keys(dynamodb, table) if key.key_hash.startswith(name)]
+        raise click.ClickException("That is neither a fingerprint nor a key; `sessions keys list` shows fingerprints.")
+    found = [item for item in _scan(dynamodb, table) if item[KEY_HASH]["S"].startswith(name)]
     fingerprint = name[:FINGERPRINT_DIGITS]
     if not found:
-        raise InvalidRequest(f"No key has the fingerprint {fingerprint}; `sessions keys list` shows them.")
+        raise click.ClickException(f"No key has the fingerprint {fingerprint}; `sessions keys list` shows them.")
     if len(found) > 1:
-        names = ", ".join(key.fingerprint for key in found)
-        raise InvalidRequest(f"{len(found)} keys have a fingerprint that begins with {fingerprint}: {names}.")
-    dynamodb.delete_item(TableName=table, Key={KEY_HASH: {"S": found[0].key_hash}})
-    return found[0]
+        names = ", ".join(_key_row(item).fingerprint for item in found)
+        raise click.ClickException(f"{len(found)} keys have a fingerprint that begins with {fingerprint}: {names}.")
+    dynamodb.delete_item(TableName=table, Key={KEY_HASH: found[0][KEY_HASH]})
+    return _key_row(found[0])
 
 
-def _issued(item: Item) -> IssuedKey:
-    def text(name: str) -> str:
-        return str(item.get(name, {}).get("S", ""))
+def _scan(dynamodb: DynamoDBClient, table: str) -> list[Item]:
+    items = [item for page in scan(dynamodb, table) for item in page]
+    if any(KEY_HASH not in item for item in items):
+        raise WrongTable(f"{table} is the wrong table: its items have no {KEY_HASH}.")
+    return items
 
-    [(kind, value)] = item.get(EXPIRES_AT, {"NULL": True}).items()
-    return IssuedKey(
-        key_hash=text(KEY_HASH),
-        organization_id=text(ORGANIZATION_ID),
-        name=text(KEY_NAME),
-        created_at=text(CREATED_AT),
-        expires_at={"N": value, "NULL": None}.get(kind, f"{kind} {value}"),
+
+def _key_row(item: Item) -> KeyRow:
+    hashed, organization_id, name, created_at = (
+        str(item.get(attribute, {}).get("S", "")) for attribute in (KEY_HASH, ORGANIZATION_ID, KEY_NAME, CREATED_AT)
     )
+    state, expires_at = "live", None
+    if EXPIRES_AT in item:
+        [(kind, value)] = item[EXPIRES_AT].items()
+        expires_at = format_time(value) if kind == "N" else f"{kind} {value}"
+        is_valid = kind == "N" and _EXPIRY.fullmatch(value)
+        state = "invalid" if not is_valid else "expired" if int(value) <= time.time() else "live"
+    state = state if organization_id else "invalid"
+    return KeyRow(hashed[:FINGERPRINT_DIGITS], state, organization_id, name, created_at, expires_at)

@@ -1,9 +1,9 @@
 """Loads sessions into the table: lines in, items written, rejected lines reported.
 
 A line overwrites the item of its id but never moves it: totals follow insertions and removals alone, so
-`organization_id`, `agent_id` and `created_at` are fixed. They are compared with the stored item by one strongly
-consistent BatchGetItem before each BatchWriteItem. Between the two calls only another creator of the same id can write,
-and `sessions counts rebuild` repairs the counts then. A conditional PutItem for each item would take 25 times the calls.
+`organization_id`, `agent_id` and `created_at` are fixed. A strongly consistent BatchGetItem before each BatchWriteItem
+compares them. Between the two calls only another creator of the same id can write, and `sessions counts rebuild`
+repairs the counts then. A conditional PutItem for each item would take 25 times the calls.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sessions.counting.transitions import Marker, set_to
+from sessions.counting.transitions import Marker, as_observed
 from sessions.counting.writer import CountWriter
 from sessions_cli.tables import Tables
 
@@ -66,7 +66,7 @@ class Reconciler:
         waiting = dict(observed)
         updated: set[str] = set()
         while waiting:
-            outcome = self._counts.apply({session_id: set_to(keys) for session_id, keys in waiting.items()})
+            outcome = self._counts.apply(waiting, as_observed)
             report += ReconcileReport(transactions=outcome.transactions, retries=outcome.retries, failed=outcome.failed)
             for update in outcome.updated.values():
                 report.added += update.before is None

@@ -99,10 +99,12 @@ def _count(streams: DynamoDBStreamsClient, reconciler: Reconciler, body: str, re
     """Count the sessions that a message names, and return why they could not be counted, or None."""
     try:
         batch = json.loads(body)["DDBStreamBatchInfo"]
-        session_ids = _session_ids(streams, batch)
-        reconciled = reconciler.reconcile(session_ids)
+        place = batch["streamArn"], batch["shardId"], batch["startSequenceNumber"], int(batch["endSequenceNumber"])
     except (ValueError, KeyError, TypeError):
         return "This is not a message of the stream's event source mapping."
+    try:
+        session_ids = _session_ids(streams, *place)
+        reconciled = reconciler.reconcile(session_ids)
     except RecordsExpired:
         return "Its records are no longer in the stream; `sessions counts rebuild` counts their sessions."
     except (ClientError, BotoCoreError, Throttled) as error:
@@ -115,24 +117,20 @@ def _count(streams: DynamoDBStreamsClient, reconciler: Reconciler, body: str, re
     return None
 
 
-def _session_ids(streams: DynamoDBStreamsClient, batch: dict[str, str]) -> list[str]:
-    """Return the sessions of a batch of records, each once.
-
-    Args:
-        batch: its place in the stream ('Capturing discarded batches for a DynamoDB event source').
+def _session_ids(streams: DynamoDBStreamsClient, stream_arn: str, shard_id: str, start: str, end: int) -> list[str]:
+    """Return the sessions of the records from one sequence number to another, each once.
 
     Raises:
         RecordsExpired: the stream does not hold all of the records any more.
     """
     session_ids: dict[str, None] = {}
-    end = int(batch["endSequenceNumber"])
     empty_reads = 0
     try:
         iterator: str | None = streams.get_shard_iterator(
-            StreamArn=batch["streamArn"],
-            ShardId=batch["shardId"],
+            StreamArn=stream_arn,
+            ShardId=shard_id,
             ShardIteratorType="AT_SEQUENCE_NUMBER",
-            SequenceNumber=batch["startSequenceNumber"],
+            SequenceNumber=start,
         )["ShardIterator"]
         while iterator is not None and empty_reads < EMPTY_READS:
             response = streams.get_records(ShardIterator=iterator)

@@ -76,7 +76,7 @@ class Reply:
         except ValueError:
             self.body = None
 
-    def expect(self, condition: bool, message: str) -> None:  # noqa: FBT001  (reads as an assertion)
+    def expect(self, condition: bool, message: str) -> None:
         """Raise ContractBroken unless the condition holds."""
         if not condition:
             raise ContractBroken(f"{self.request}: {message}")
@@ -126,7 +126,7 @@ class Api:
         self.key = key
         self._session = requests.Session()
         self._session.auth = lambda request: request  # or requests would take a key from ~/.netrc
-        self._session.verify = os.environ.get("AWS_CA_BUNDLE") or True
+        self._ca_bundle = os.environ.get("AWS_CA_BUNDLE")  # without it, requests reads REQUESTS_CA_BUNDLE
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=RETRIES))
 
@@ -144,9 +144,14 @@ class Api:
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         try:
             response = self._session.request(
-                method, self._url + target, headers=headers, timeout=TIMEOUTS, allow_redirects=False
+                method,
+                self._url + target,
+                headers=headers,
+                timeout=TIMEOUTS,
+                allow_redirects=False,
+                verify=self._ca_bundle,
             )
-        except requests.RequestException as error:
+        except OSError as error:  # RequestException, or a bundle that cannot be read
             cause = error.args[0] if error.args else error
             reason = " ".join(str(getattr(cause, "reason", cause)).split())
             raise click.ClickException(f"No response from {self._url}{path}: {reason}") from None
@@ -191,13 +196,13 @@ def _keys(page: dict[str, Any]) -> list[tuple[str, str]]:
     return [(session["created_at"], session["id"]) for session in page["data"]]
 
 
-def _page(offset: int, limit: int, **query: Any) -> Check:
-    """Return a check of one page that has this offset and limit."""
+def _page(query: str, limit: int) -> Check:
+    """Return a check of a first page that must have this limit."""
 
     def check(api: Api) -> None:
-        reply = api.get(**query)
+        reply = api.send(query, Authorization=api.key)
         page = reply.page()
-        reply.expect((page["offset"], page["limit"]) == (offset, limit), f"not offset {offset} and limit {limit}")
+        reply.expect((page["offset"], page["limit"]) == (0, limit), f"not offset 0 and limit {limit}")
         count = len(page["data"])
         reply.expect(count == min(limit, page["total"]), f"{count} sessions of {page['total']}")
         organizations = {session["organization_id"] for session in page["data"]}
@@ -316,10 +321,10 @@ _BAD_VALUES: Final = (
 _OTHER_PATHS: Final = [{"path": path} for path in ("/", "/v1/nothing")]
 
 CHECKS: Final[dict[str, Check]] = {
-    "first page: form, order, defaults, headers": _page(0, LIMIT_DEFAULT),
-    "empty and null mean not given": _page(0, LIMIT_DEFAULT, agent_id="", offset="null", limit=""),
-    "limit 1": _page(0, 1, limit=1),
-    "limit 100": _page(0, LIMIT_MAX, limit=LIMIT_MAX),
+    "first page: form, order, defaults, headers": _page("", LIMIT_DEFAULT),
+    "empty and null mean not given": _page("agent_id=&offset=null&limit=", LIMIT_DEFAULT),
+    "limit 1": _page("limit=1", 1),
+    "limit 100": _page(f"limit={LIMIT_MAX}", LIMIT_MAX),
     "rel=next repeats nothing": _next_pages,
     "rel=last and rel=prev lead back from the end": _last_page,
     "past the end: no sessions, true total": _past_the_end,

@@ -58,11 +58,11 @@ def save(target: Target, file: Path) -> None:
     Example:
       sessions rollback save before.json --stack sessions-production
     """
-    stack = target.required_stack
+    stack = _required_stack(target)
     snapshot = rollback.save(target.client("cloudformation"), stack)
     with atomic_writer(str(file)) as opened:
         opened.write(json.dumps(snapshot and snapshot._asdict()).encode())
-    click.echo(f"Saved {target.stack} to {file}." if snapshot else f"{target.stack} does not exist yet.")
+    click.echo(f"Saved {stack} to {file}." if snapshot else f"{stack} does not exist yet.")
 
 
 @rollback_group.command()
@@ -80,12 +80,18 @@ def restore(target: Target, file: Path) -> None:
         snapshot = saved and rollback.Snapshot(**saved)
     except (TypeError, ValueError):
         raise click.ClickException(f"{file} is not what `sessions rollback save` writes.") from None
-    stack = target.required_stack
+    stack = _required_stack(target)
     if snapshot is None:
         raise click.ClickException(f"{stack} did not exist when {file} was saved; there is nothing to roll back to.")
     click.echo(f"Rolling {stack} back ...")
     changed = rollback.restore(target.client("cloudformation"), target.client("s3"), stack, snapshot)
     click.echo(f"{stack} is rolled back." if changed else f"{stack} has not changed.")
+
+
+def _required_stack(target: Target) -> str:
+    if not target.stack:
+        raise click.ClickException("Name the stack with --stack.")
+    return target.stack
 
 
 @click.command(name="smoke")

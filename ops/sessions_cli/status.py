@@ -9,7 +9,7 @@ from typing import Any, Final
 from sessions.schema import ID, KEY_HASH, index_keys
 from sessions_cli.bulk import describe, scan
 from sessions_cli.tables import COUNTS_KEY, INDEX_KEYS, SESSIONS_KEY
-from sessions_cli.target import Target
+from sessions_cli.target import API_KEYS, COUNTS, FAILURE_QUEUE, SESSIONS, Target
 
 SAMPLE: Final = 100
 """Sessions whose markers are read."""
@@ -36,13 +36,13 @@ def status(target: Target) -> dict[str, Any]:
     found: dict[str, Any] = {
         "target": target.stack or target.description,
         "tables": {
-            "sessions": _table(target, target.sessions_table, SESSIONS_KEY),
-            "counts": _table(target, target.counts_table, COUNTS_KEY),
+            "sessions": _table(target, target.name(SESSIONS), SESSIONS_KEY),
+            "counts": _table(target, target.name(COUNTS), COUNTS_KEY),
         },
         "counted": _sample(target),
     }
     if target.stack:
-        found["tables"]["api_keys"] = _table(target, target.api_keys_table, (KEY_HASH,))
+        found["tables"]["api_keys"] = _table(target, target.name(API_KEYS), (KEY_HASH,))
         found |= {
             "stack": _stack(target),
             "stream": _stream(target),
@@ -65,7 +65,7 @@ def _table(target: Target, name: str, key: Sequence[str]) -> dict[str, Any]:
 
 def _sample(target: Target) -> dict[str, int]:
     """Return how many sessions of a sample are counted, which is known of an engine without metrics, too."""
-    page = next(scan(target.dynamodb, target.sessions_table, (ID, *INDEX_KEYS), Limit=SAMPLE))
+    page = next(scan(target.dynamodb, target.name(SESSIONS), (ID, *INDEX_KEYS), Limit=SAMPLE))
     sessions = {item[ID]["S"]: index_keys(item[ID]["S"], item) for item in page}
     markers = target.tables.read_markers(list(sessions))
     counted = sum(markers[session_id] == keys for session_id, keys in sessions.items())
@@ -104,7 +104,9 @@ def _stream(target: Target) -> dict[str, Any]:
 
 def _queue(target: Target) -> dict[str, int]:
     names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    attributes = target.sqs.get_queue_attributes(QueueUrl=target.failure_queue, AttributeNames=names)["Attributes"]
+    attributes = target.sqs.get_queue_attributes(QueueUrl=target.name(FAILURE_QUEUE), AttributeNames=names)[
+        "Attributes"
+    ]
     return {"waiting": int(attributes[names[0]]), "in_flight": int(attributes[names[1]])}
 
 

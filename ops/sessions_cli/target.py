@@ -52,6 +52,18 @@ LOCAL_NAMES: Final = {SESSIONS: "sessions", COUNTS: "counts", API_KEYS: "api_key
 """The tables of `make run`."""
 
 
+_WHICH_TABLE: Final = (
+    "Which table? Use --stack NAME, {} NAME, or --endpoint-url http://127.0.0.1:8001 for what `make run` serves."
+)
+WHICH: Final = {
+    SESSIONS: _WHICH_TABLE.format("--table"),
+    COUNTS: _WHICH_TABLE.format("--counts-table"),
+    API_KEYS: _WHICH_TABLE.format("--table"),
+    FAILURE_QUEUE: "Which queue? Use --stack NAME or --queue-url URL.",
+}
+"""What to answer to a command that names none."""
+
+
 class ConfigurationError(click.ClickException):
     """No target was given, or it does not exist; the message says what to do."""
 
@@ -87,9 +99,6 @@ class Target:
             stack: the CloudFormation stack whose outputs name what `names` does not.
             names: names of tables, or the URL of the queue, by the output of the stack.
             session: botocore's session; a new one unless given.
-
-        Raises:
-            ConfigurationError: the endpoint is not a URL.
         """
         if endpoint_url and not is_url(endpoint_url):
             raise ConfigurationError(f"The endpoint {endpoint_url!r} is not a URL such as http://127.0.0.1:8001.")
@@ -98,17 +107,6 @@ class Target:
         self._given = names or {}
         self._base = session
         self._used: list[str] = []
-
-    @property
-    def required_stack(self) -> str:
-        """Return the stack.
-
-        Raises:
-            ConfigurationError: no stack was given.
-        """
-        if not self.stack:
-            raise ConfigurationError("Name the stack with --stack.")
-        return self.stack
 
     @property
     def has_custom_endpoint(self) -> bool:
@@ -122,25 +120,25 @@ class Target:
         where = f"region {self._session.get_config_variable('region')}"
         return f"{self._endpoint_url}, {where}" if self._endpoint_url else where
 
-    @cached_property
-    def sessions_table(self) -> str:
-        return self._name(SESSIONS, "--table")
-
-    @cached_property
-    def counts_table(self) -> str:
-        return self._name(COUNTS, "--counts-table")
-
-    @cached_property
-    def api_keys_table(self) -> str:
-        return self._name(API_KEYS, "--table")
-
-    @cached_property
-    def failure_queue(self) -> str:
-        return self._name(FAILURE_QUEUE, "--queue-url")
+    def name(self, output: str) -> str:
+        """Return the name of a table, or the URL of the queue, by the output of the stack that has it."""
+        name = self._given.get(output)
+        if not name and self.stack:
+            name = self.outputs.get(output)
+            if name is None:
+                raise ConfigurationError(f"The stack {self.stack} has no output {output}.")
+        if not name and self.has_custom_endpoint:
+            name = LOCAL_NAMES.get(output)
+            if name is None:
+                raise ConfigurationError("Only a stack has a failure queue; use --stack or --queue-url.")
+        if not name:
+            raise ConfigurationError(WHICH[output])
+        self._used.append(name)
+        return name
 
     @cached_property
     def tables(self) -> Tables:
-        sessions, counts = self.sessions_table, self.counts_table  # a missing name is reported before a missing region
+        sessions, counts = self.name(SESSIONS), self.name(COUNTS)  # a missing name is reported before a missing region
         return Tables(self.dynamodb, sessions, counts)
 
     @cached_property
@@ -198,37 +196,13 @@ class Target:
             )
         return f"{error.operation_name}: {code}: {message}"
 
-    def _name(self, output: str, option: str) -> str:
-        name = self._given.get(output)
-        if not name and self.stack:
-            name = self.outputs.get(output)
-            if name is None:
-                raise ConfigurationError(f"The stack {self.stack} has no output {output}.")
-        if not name and self.has_custom_endpoint:
-            name = LOCAL_NAMES.get(output)
-            if name is None:
-                raise ConfigurationError(f"Only a stack has a failure queue; use --stack or {option}.")
-        if not name:
-            if output == FAILURE_QUEUE:
-                raise ConfigurationError(f"Which queue? Use --stack NAME or {option} URL.")
-            raise ConfigurationError(
-                f"Which table? Use --stack NAME, {option} NAME, or --endpoint-url http://127.0.0.1:8001 for what "
-                "`make run` serves."
-            )
-        self._used.append(name)
-        return name
-
     def _beside_dynamodb(self, service: str, what: str) -> Any:
-        """Return a client of a service that belongs to the same deployment as DynamoDB.
-
-        Raises:
-            ConfigurationError: the service is in AWS, and DynamoDB is not.
-        """
+        """Return a client of a service, unless it is in AWS and DynamoDB is not."""
         client = self.client(service)
         if self.has_custom_endpoint and is_aws_host(str(urlsplit(client.meta.endpoint_url).hostname)):
             raise ConfigurationError(
-                f"{what} in AWS, and DynamoDB at {self._endpoint_url}: unset --endpoint-url and AWS_ENDPOINT_URL_DYNAMODB"
-                " for AWS, or set AWS_ENDPOINT_URL for an emulator of all services."
+                f"{what} in AWS, and DynamoDB at {self._endpoint_url}. Set no endpoint for AWS, or "
+                "AWS_ENDPOINT_URL for an emulator of all services."
             )
         return client
 

@@ -18,8 +18,8 @@ from sessions.schema import (
     index_keys,
     marker_item,
 )
-from sessions_cli.dynamodb import BATCH_WRITES, scan
-from sessions_cli.load import RejectedLine, load
+from sessions_cli.bulk import BATCH_WRITES, scan
+from sessions_cli.load import LoadResult, load
 from sessions_cli.progress import OnProgress
 from sessions_cli.sources import Source, UnreadableSource
 from sessions_local.local_tables import COUNTS, SESSIONS
@@ -54,17 +54,24 @@ class Seed:
             CannotStart: the file cannot be read.
         """
 
-        def reject(rejected: RejectedLine) -> None:
-            print(f"{self._path}, {rejected.line.place}: not loaded: {rejected.reason}", file=sys.stderr, flush=True)
+        loaded = rejected = 0
+
+        def on_result(result: LoadResult) -> None:
+            nonlocal loaded, rejected
+            loaded += result.loaded
+            rejected += len(result.rejected)
+            for line, reason in result.rejected:
+                print(f"{self._path}, {line.place}: not loaded: {reason}", file=sys.stderr, flush=True)
+            progress("loading", loaded + rejected, self._total)
 
         try:
-            report = load(client, SESSIONS, self._source.lines(), reject=reject, progress=progress, total=self._total)
+            load(client, SESSIONS, self._source.lines(), on_result)
         except UnreadableSource as error:
             jq_filter = getattr(error, "jq_filter", None)
             convert = f"; `jq -c '{jq_filter}' {self._path} > sessions.ndjson` converts it." if jq_filter else ""
             raise CannotStart(f"DATA: {error}{convert}") from None
-        if report.rejected or not report.loaded:
-            print(f"{self._path}: {report.loaded:,} loaded, {report.rejected:,} not", file=sys.stderr, flush=True)
+        if rejected or not loaded:
+            print(f"{self._path}: {loaded:,} loaded, {rejected:,} not", file=sys.stderr, flush=True)
 
 
 def write_counts(client: DynamoDBClient, progress: OnProgress) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import pytest
 
 from sessions_cli.items import item_of
 from sessions_cli.sources import Source
-from tests.cli.command import ndjson, sessions
-from tests.cli.test_load import FULL, stored
+from tests.cli.command import fault, item, ndjson, sessions, shell, stored
+from tests.cli.test_load_command import FULL
 from tests.service import Service, session
 
 SUMMARY = {
@@ -25,20 +26,14 @@ SUMMARY = {
 }
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder of this test alone."""
-    monkeypatch.chdir(tmp_path)
-
-
 def exported(*items: dict[str, Any]) -> bytes:
     """Lines of a data file, as DynamoDB exports items."""
-    return b"".join(json.dumps({"Item": item}).encode() + b"\n" for item in items)
+    return ndjson(*({"Item": each} for each in items))
 
 
 def export(*entries: dict[str, Any], folder: str = "export", **summary: Any) -> Path:
     """An export of three sessions, as it is downloaded."""
-    first, second, third = map(item_of, entries or (FULL, session(2), session(3)))
+    first, second, third = map(item, entries or (FULL, session(2), session(3)))
     at = Path(folder) / "AWSDynamoDB" / "01693685827463-2d8752fd"
     (at / "data").mkdir(parents=True)
     files = {"a": exported(first, second), "b": exported(third), "c": b""}
@@ -53,42 +48,34 @@ def export(*entries: dict[str, Any], folder: str = "export", **summary: Any) -> 
     return at
 
 
-def fault(*arguments: str, given: bytes = b"") -> str:
-    """The one line of a load that cannot begin."""
-    ran = sessions("load", *arguments, given=given)
-    assert (ran.exit_code, ran.stdout) == (1, "")
-    assert ran.stderr.count("\n") == 1
-    return ran.stderr.removeprefix("Error: ").rstrip("\n")
-
-
 @pytest.mark.parametrize("path", ["export", "export/AWSDynamoDB/01693685827463-2d8752fd/manifest-summary.json"])
 def test_an_export_to_s3_is_loaded_with_its_manifest(service: Service, path: str) -> None:
     export()
     ran = sessions("load", path)
     assert (ran.exit_code, ran.stderr) == (0, "")
     assert ran.stdout.startswith("loaded 3, rejected 0, ")
-    assert stored(service) == {item["id"]["S"]: item for item in map(item_of, [FULL, session(2), session(3)])}
+    assert stored(service) == {each["id"]["S"]: each for each in map(item, [FULL, session(2), session(3)])}
 
 
 def test_an_exported_item_keeps_what_the_contract_does_not_have(service: Service) -> None:
-    item = item_of(session(1)) | {
+    kept = item_of(session(1)) | {
         "expires": {"N": "1795452106"},
         "tags": {"SS": ["a", "b"]},
         "signature": {"B": "AP8="},
         "parts": {"L": [{"BS": ["AP8="]}, {"M": {"one": {"B": "AA=="}}}]},
         "title": {"NULL": True},
     }
-    assert sessions("load", "-", given=exported(item)).exit_code == 0
-    assert stored(service)[session(1)["id"]] == item | {
+    assert sessions("load", "-", given=exported(kept)).exit_code == 0
+    assert stored(service)[session(1)["id"]] == kept | {
         "signature": {"B": b"\x00\xff"},
         "parts": {"L": [{"BS": [b"\x00\xff"]}, {"M": {"one": {"B": b"\x00"}}}]},
     }
 
 
 def test_an_exported_item_gets_the_keys_that_it_lacks(service: Service) -> None:
-    item = item_of(session(1)) | {"created_at": {"S": "2026-11-01T00:00:01Z"}}
-    del item["created_at_id"], item["organization_agent"]
-    assert sessions("load", "-", given=exported(item)).exit_code == 0
+    kept = item_of(session(1)) | {"created_at": {"S": "2026-11-01T00:00:01Z"}}
+    del kept["created_at_id"], kept["organization_agent"]
+    assert sessions("load", "-", given=exported(kept)).exit_code == 0
     assert stored(service) == {session(1)["id"]: item_of(session(1))}
 
 
@@ -98,7 +85,6 @@ BAD_ITEMS: list[tuple[Any, str]] = [
     ([], "not an item in DynamoDB's JSON, {\"id\": {\"S\": \"...\"}, ...}"),
     ({"id": "session_1"}, "not an item in DynamoDB's JSON, {\"id\": {\"S\": \"...\"}, ...}"),
     ({"id": {"X": "session_1"}}, "not an item in DynamoDB's JSON, {\"id\": {\"S\": \"...\"}, ...}"),
-    (item_of(session(1)) | {"more": {"S": 5}}, "not an item in DynamoDB's JSON, {\"id\": {\"S\": \"...\"}, ...}"),
     (item_of(session(1)) | {"more": {"N": "many"}}, "not an item in DynamoDB's JSON, {\"id\": {\"S\": \"...\"}, ...}"),
     (item_of(session(1)) | {"more": {"B": "%"}}, "not an item in DynamoDB's JSON, {\"id\": {\"S\": \"...\"}, ...}"),
     (item_of(session(1)) | {"status": {"S": "running"}}, "status: Input should be 'started', 'active' or 'idle'"),
@@ -109,9 +95,9 @@ BAD_ITEMS: list[tuple[Any, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("item", "reason"), BAD_ITEMS, ids=[reason[:40] for _, reason in BAD_ITEMS])
-def test_an_exported_item_that_is_not_a_session_is_set_aside(service: Service, item: Any, reason: str) -> None:
-    ran = sessions("load", "-", given=exported(item, item_of(session(2))))
+@pytest.mark.parametrize(("bad", "reason"), BAD_ITEMS, ids=[reason[:40] for _, reason in BAD_ITEMS])
+def test_an_exported_item_that_is_not_a_session_is_set_aside(service: Service, bad: Any, reason: str) -> None:
+    ran = sessions("load", "-", given=exported(bad, item_of(session(2))))
     assert (ran.exit_code, ran.stderr.splitlines()[0]) == (1, f"line 1: {reason}")
     assert stored(service).keys() == {session(2)["id"]}
 
@@ -125,25 +111,30 @@ def test_a_line_of_an_incremental_export_is_told_as_one(service: Service) -> Non
 @pytest.mark.parametrize("summary", [{"exportType": "INCREMENTAL_EXPORT"}, {"outputFormat": "ION"}])
 def test_an_export_of_another_kind_is_told_as_one(service: Service, summary: dict[str, str]) -> None:
     at = export(**summary)
-    assert fault("export") == f"{at}/manifest-summary.json is not of a full export in the format DYNAMODB_JSON."
+    assert fault("load", "export") == f"{at}/manifest-summary.json is not of a full export in the format DYNAMODB_JSON."
 
 
 def test_an_export_whose_data_file_is_missing_is_not_loaded_in_part(service: Service) -> None:
     at = export()
     (at / "data" / "b.json.gz").unlink()
-    assert fault("export") == f"{at}/data/b.json.gz is missing: the export has 3 data files, all of which are needed."
+    assert (
+        fault("load", "export")
+        == f"{at}/data/b.json.gz is missing: the export has 3 data files, all of which are needed."
+    )
     assert stored(service) == {}
 
 
 def test_of_several_exports_one_must_be_chosen(service: Service) -> None:
     export(folder="exports/a")
     export(folder="exports/b")
-    assert fault("exports").startswith("exports has 2 exports; choose one by its manifest-summary.json: exports/a/")
+    assert fault("load", "exports").startswith(
+        "exports has 2 exports; choose one by its manifest-summary.json: exports/a/"
+    )
 
 
 def test_a_manifest_of_something_else_is_told_as_one(service: Service) -> None:
     Path("manifest-summary.json").write_text('{"name": "site"}')
-    assert fault("manifest-summary.json") == "manifest-summary.json is not the manifest of an export."
+    assert fault("load", "manifest-summary.json") == "manifest-summary.json is not the manifest of an export."
 
 
 def test_a_bad_line_of_several_files_is_named_with_its_file(service: Service) -> None:
@@ -156,14 +147,14 @@ def test_a_bad_line_of_several_files_is_named_with_its_file(service: Service) ->
     assert ran.stderr.splitlines() == [
         f"2.json.gz line 2: id: {session(1)['id']} is already in 1.ndjson line 1",
         "2.json.gz line 3: not JSON: Expecting value at character 1",
-        "What was not loaded is in data.rejects.ndjson.",
+        "The rejected lines are in data.rejects.ndjson.",
     ]
     assert Path("data.rejects.ndjson").read_bytes() == ndjson(session(1)) + b"oops\n"
 
 
 def test_a_folder_without_data_is_told_as_one(service: Service) -> None:
     Path("data").mkdir()
-    assert fault("data").startswith("data has no file that ends in .json, ")
+    assert fault("load", "data").startswith("data has no file that ends in .json, ")
 
 
 def test_standard_input_may_be_packed(service: Service) -> None:
@@ -195,33 +186,32 @@ def test_a_packed_file_that_is_cut_off_is_told_as_one(service: Service) -> None:
     assert (ran.exit_code, ran.stderr.splitlines()[-1]) == (1, "Error: a.gz: not a whole gzip file.")
 
 
+ITEMS = {"Items": [item_of(session(1)), item_of(session(2))], "Count": 2, "ScannedCount": 2}
+
+
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "complaint", "jq_filter"),
     [
+        (json.dumps([session(1), session(2)]), "is a JSON array, not one session on each line", ".[]"),
+        (json.dumps([session(1), session(2)], indent=2), "is a JSON array, not one session on each line", ".[]"),
         (
-            b'[{"id": "session_1"}]',
-            "is a JSON array, not one Session a line; `jq -c '.[]' a.json | sessions load -` loads it.",
+            json.dumps(session(1), indent=2) + "\n" + json.dumps(session(2), indent=2),
+            "has sessions on several lines, not one on each line",
+            ".Items[]? // .",
         ),
-        (
-            b'\n  [\n{"id": 1}\n]\n',
-            "is a JSON array, not one Session a line; `jq -c '.[]' a.json | sessions load -` loads it.",
-        ),
-        (
-            b'{\n  "id": 1\n}\n',
-            "has Sessions over several lines, not one a line; `jq -c '.' a.json | sessions load -` loads it.",
-        ),
+        (json.dumps(ITEMS, indent=4), "has sessions on several lines, not one on each line", ".Items[]? // ."),
+        (json.dumps(ITEMS), "is the output of a scan, not one session on each line", ".Items[]"),
     ],
+    ids=["array", "array of lines", "objects of lines", "scan", "compact scan"],
 )
-def test_json_that_is_not_made_of_lines_is_told_apart(service: Service, content: bytes, said: str) -> None:
-    Path("a.json").write_bytes(content)
-    assert fault("a.json") == f"a.json {said}"
-    assert Path("a.rejects.ndjson").exists() is False
-
-
-def test_rejects_go_where_they_can_be_written(service: Service, tmp_path: Path) -> None:
-    Path("data").mkdir()
-    Path("data/a.ndjson").write_bytes(b"oops\n")
-    Path("data/a.rejects.ndjson").mkdir()  # in the way, for root too
-    ran = sessions("load", "data/a.ndjson")
-    assert ran.stderr.splitlines()[-1] == "What was not loaded is in a.rejects.ndjson."
-    assert Path("a.rejects.ndjson").read_bytes() == b"oops\n"
+def test_other_layouts_are_loaded_by_the_advised_command(
+    service: Service, content: str, complaint: str, jq_filter: str
+) -> None:
+    Path("a.json").write_text(content)
+    command = f"jq -c '{jq_filter}' a.json | sessions load -"
+    assert fault("load", "a.json") == f"a.json {complaint}; `{command}` loads it."
+    assert os.listdir() == ["a.json"]
+    if shutil.which("jq"):
+        ran = shell(f"jq -c '{jq_filter}' a.json", dict(os.environ))
+        assert sessions("load", "-", given=ran.stdout).exit_code == 0
+        assert stored(service).keys() == {session(1)["id"], session(2)["id"]}

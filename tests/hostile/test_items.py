@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sessions.paging.finder import Limits, Pages
-from sessions_cli.load import item_of
+from sessions_cli.items import item_of
 from tests.counting.memory import Memory
 from tests.hostile.fuzz import NoTimeLimit
 from tests.service import CONTEXT, ORGANIZATION, OTHER_ORGANIZATION, Service, container, event, response_of, session

@@ -18,7 +18,7 @@ import pytest
 from sessions import client as dynamodb
 from sessions.counting import writer as transactions
 from sessions_cli import audit as auditing
-from sessions_cli.load import item_of
+from sessions_cli.items import item_of
 from sessions_cli.tables import Tables
 from tests.benchmarks import engine
 from tests.service import AGENT, CONTEXT, OTHER_AGENT, container, event, newest_first, response_of, session

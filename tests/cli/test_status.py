@@ -1,12 +1,10 @@
-"""Commands on a stack: what `sessions status` shows of it, and which permissions each command needs."""
+"""`sessions status`: a stack on one screen, and what needs attention."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable, Iterator
-from fnmatch import fnmatchcase
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,30 +13,20 @@ import botocore.session
 import pytest
 from moto import mock_aws
 
-from sessions_cli import audit as auditing
-from sessions_cli import redrive as redriving
-from sessions_cli.cli import main
-from sessions_cli.items import item_of
-from tests.cli.command import ndjson, sessions
-from tests.cli.moto_stack import for_moto, upload
-from tests.service import ROOT, session
+from tests.cli.command import fault, item, sessions
+from tests.service import Service, session
 from tests.template.stack import expand
+from tests.cli.moto_stack import for_moto, upload
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse .* not supported by moto")
 
 STACK = "sessions-production"
 MAPPING = "AWS::Lambda::EventSourceMapping"
-FOLDER = ROOT / "docs" / "policies"
-VALUES = {"PARTITION": "aws", "REGION": "eu-west-1", "ACCOUNT": "123456789012", "STACK": STACK}
-"""Placeholders of the policies."""
-
-TABLE = "arn:aws:dynamodb:eu-west-1:123456789012:table/"
 
 
 @pytest.fixture
-def stack(environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, str]]:
+def stack(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """The outputs of a stack with two sessions, one of them counted; aliases are made as CloudFormation would."""
-    monkeypatch.chdir(tmp_path)
     # moto does not know the addresses that botocore makes from an account's number.
     monkeypatch.setenv("AWS_ACCOUNT_ID_ENDPOINT_MODE", "disabled")
     with mock_aws():
@@ -67,7 +55,7 @@ def stack(environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 def put(outputs: dict[str, str], number: int) -> None:
-    boto3.client("dynamodb").put_item(TableName=outputs["SessionsTableName"], Item=item_of(session(number)))
+    boto3.client("dynamodb").put_item(TableName=outputs["SessionsTableName"], Item=item(session(number)))
 
 
 def listener(hook: Callable[..., Any]) -> botocore.session.Session:
@@ -75,9 +63,6 @@ def listener(hook: Callable[..., Any]) -> botocore.session.Session:
     found = botocore.session.get_session()
     found.register("before-call", hook)
     return found
-
-
-# -------------------------------------------------------------------------------------- status
 
 
 def with_alarms(*names: str) -> botocore.session.Session:
@@ -176,126 +161,6 @@ def test_a_deployment_on_its_way_is_shown_with_its_share(stack: dict[str, str]) 
     assert "version 1, 10% to 2" in sessions("status", "--stack", STACK, session=with_alarms()).stdout
 
 
-# ---------------------------------------------------------------------------------- permissions
-
-COMMANDS: dict[str, list[tuple[str, ...]]] = {
-    "load": [("load", "-")],
-    "export": [("export", "-"), ("export", "-", "--organization", "org_1")],
-    "counts-rebuild": [("counts", "rebuild"), ("counts", "rebuild", "--empty-first", "--yes")],
-    "counts-audit": [("counts", "audit")],
-    "counts-redrive": [("counts", "redrive")],
-    "keys-create": [("keys", "create", "--organization", "org_1")],
-    "keys-list": [("keys", "list")],
-    "keys-revoke": [("keys", "revoke", "abcd")],
-    "status": [("status",)],
-}
-"""Each policy, and calls of its command that need everything in it."""
-
-PREFIXES = {"monitoring": "cloudwatch"}
-"""Services whose actions have another prefix than their requests' signatures."""
-
-
-def needs(model: Any, params: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Actions that a call needs, each with its resource ('Actions, resources, and condition keys for AWS services')."""
-    service = model.service_model.signing_name
-    body = params["body"]
-    given = json.loads(body) if isinstance(body, bytes | str) and body else body
-    action = f"{PREFIXES.get(service, service)}:{model.name}"
-    match service, model.name:
-        case "dynamodb", "TransactWriteItems":
-            for each in given["TransactItems"]:
-                for kind, parameters in each.items():
-                    yield f"dynamodb:{kind}Item", TABLE + parameters["TableName"]
-        case "dynamodb", "BatchGetItem" | "BatchWriteItem":
-            for table in given["RequestItems"]:
-                yield action, TABLE + table
-        case "dynamodb", "GetShardIterator":
-            yield action, given["StreamArn"]
-        case "dynamodb", "GetRecords":
-            yield action, given["ShardIterator"].split("|")[0]
-        case "dynamodb", _:
-            yield action, TABLE + given["TableName"] + (f"/index/{given['IndexName']}" if "IndexName" in given else "")
-        case "sqs", _:
-            yield action, f"arn:aws:sqs:eu-west-1:123456789012:{given['QueueUrl'].rsplit('/', 1)[1]}"
-        case "cloudformation", _:
-            yield action, f"arn:aws:cloudformation:eu-west-1:123456789012:stack/{given['StackName']}/0f1e2d3c"
-        case "lambda", "GetAlias":
-            function = params["url_path"].split("/")[3]
-            yield action, f"arn:aws:lambda:eu-west-1:123456789012:function:{function}"
-        case _:
-            yield action, "*"
-
-
-def statements(name: str) -> list[tuple[str, str]]:
-    """What a policy allows: actions, each with the pattern of its resources."""
-    text = (FOLDER / f"operator-{name}.json").read_text()
-    for placeholder, value in VALUES.items():
-        text = text.replace(placeholder, value)
-    found = []
-    for statement in json.loads(text)["Statement"]:
-        assert statement["Effect"] == "Allow"
-        resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
-        found += [(action, resource) for action in statement["Action"] for resource in resources]
-    return found
-
-
-def covers(statement: tuple[str, str], need: tuple[str, str]) -> bool:
-    return statement[0] == need[0] and fnmatchcase(need[1], statement[1])
-
-
-@pytest.fixture
-def prepared(stack: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Something to do for every command."""
-    monkeypatch.setattr(auditing, "PAUSE", 0.0)
-    monkeypatch.setattr(redriving, "WAIT", 0)
-    boto3.client("dynamodb").delete_item(TableName=stack["SessionsTableName"], Key={"id": {"S": session(1)["id"]}})
-    item = {"key_hash": {"S": "abcd" + "0" * 60}, "organization_id": {"S": "org_1"}}
-    boto3.client("dynamodb").put_item(TableName=stack["ApiKeysTableName"], Item=item)
-    streams = boto3.client("dynamodbstreams")
-    arn = streams.list_streams(TableName=stack["SessionsTableName"])["Streams"][0]["StreamArn"]
-    [shard] = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
-    iterator = streams.get_shard_iterator(StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")
-    numbers = [each["dynamodb"]["SequenceNumber"] for each in streams.get_records(**pick(iterator))["Records"]]
-    batch = {"streamArn": arn, "shardId": shard["ShardId"]}
-    batch |= {"startSequenceNumber": numbers[0], "endSequenceNumber": numbers[-1]}
-    boto3.client("sqs").send_message(
-        QueueUrl=stack["FailureQueueUrl"], MessageBody=json.dumps({"DDBStreamBatchInfo": batch})
-    )
-
-
-def pick(response: dict[str, Any]) -> dict[str, Any]:
-    return {"ShardIterator": response["ShardIterator"]}
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_may_do_what_it_does_and_nothing_else(stack: dict[str, str], prepared: None, name: str) -> None:
-    needed: set[tuple[str, str]] = set()
-
-    def watch(model: Any, params: dict[str, Any], **_: Any) -> Any:
-        needed.update(needs(model, params))
-        return resources(f"{STACK}-latency") if model.name == "ListStackResources" else None
-
-    for command in COMMANDS[name]:
-        ran = sessions(*command, "--stack", STACK, given=ndjson(session(3)), session=listener(watch))
-        assert ran.exit_code in (0, 1, 3), ran.stderr
-        assert "Error: " not in ran.stderr
-    allowed = statements(name)
-    refused = {each for each in needed if not any(covers(statement, each) for statement in allowed)}
-    unused = {statement for statement in allowed if not any(covers(statement, each) for each in needed)}
-    assert (refused, unused) == (set(), set())
-
-
-def test_every_command_that_calls_aws_has_a_policy() -> None:
-    # A rollback does what the pipeline does, by its policy; `smoke` calls nothing but the API.
-    leaves = {name for name, command in leaf_commands(main) if not name.startswith("rollback") and name != "smoke"}
-    assert leaves == set(COMMANDS)
-    policies = {path.stem.removeprefix("operator-") for path in FOLDER.glob("operator-*.json")}
-    assert policies == set(COMMANDS) | {"rollback"}
-
-
-def leaf_commands(group: Any, *path: str) -> Iterator[tuple[str, Any]]:
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from leaf_commands(command, *path, name)
-        else:
-            yield "-".join((*path, name)), command
+def test_a_table_of_another_kind_is_refused(service: Service) -> None:
+    said = fault("status", "--counts-table", "sessions")
+    assert said == "sessions is the wrong table: its key is id and not scope, bucket."

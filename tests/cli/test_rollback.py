@@ -1,4 +1,4 @@
-"""Taking a release back: the stack is what it was before, or the command says why not."""
+"""`sessions rollback`: the stack is what it was before, or the command says why not."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,6 @@ from moto import mock_aws
 from sessions_cli import rollback
 from sessions_cli.rollback import RollbackFailed, Snapshot, restore, save
 from tests.cli.command import sessions
-from tests.template.stack import PARAMETERS
 
 STACK = "sessions-production"
 BUCKET = "aws-sam-cli-managed-default-samclisourcebucket-abc"
@@ -66,7 +65,7 @@ def test_a_stack_is_taken_back_to_its_template_and_parameters(cloudformation: An
     assert command("save", kept).stdout == f"Saved {STACK} to {kept}.\n"
     ship(cloudformation, template("broken"), "14")
     assert queues() == ["broken"]
-    assert command("restore", kept).stdout == f"Taking {STACK} back ...\n{STACK} is what it was before.\n"
+    assert command("restore", kept).stdout == f"Rolling {STACK} back ...\n{STACK} is rolled back.\n"
     [made] = cloudformation.list_stack_resources(StackName=STACK)["StackResourceSummaries"]
     assert made["LogicalResourceId"] == "Old"
     [stack] = cloudformation.describe_stacks(StackName=STACK)["Stacks"]
@@ -82,12 +81,6 @@ def test_the_template_is_kept_beside_its_artifacts(cloudformation: Any) -> None:
     restore(cloudformation, boto3.client("s3"), STACK, snapshot)
     [kept] = boto3.client("s3").list_objects_v2(Bucket=BUCKET)["Contents"]
     assert kept["Key"].startswith(f"{STACK}/rollback/")
-
-
-def test_the_parameter_that_forces_is_one_of_the_template() -> None:
-    [(name, value)] = rollback.ROLLOUT.items()
-    assert value in PARAMETERS[name]["AllowedValues"]
-    assert value != PARAMETERS[name]["Default"]
 
 
 def test_a_stack_of_an_older_template_is_given_no_parameter_that_it_does_not_know() -> None:
@@ -119,7 +112,7 @@ def test_a_first_release_has_nothing_to_go_back_to(cloudformation: Any, tmp_path
     assert command("save", kept).stdout == f"{STACK} does not exist yet.\n"
     assert json.loads(kept.read_text()) is None
     assert command("restore", kept).stderr == (
-        f"Error: {STACK} did not exist before; there is nothing to take it back to.\n"
+        f"Error: {STACK} did not exist when {kept} was saved; there is nothing to roll back to.\n"
     )
 
 

@@ -2,13 +2,10 @@
 
 import json
 import os
-import signal
 import socket
-import subprocess
-import sys
-import time
+import threading
 from collections.abc import Iterator
-from pathlib import Path
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import boto3
 import click
@@ -17,9 +14,9 @@ from botocore.config import Config
 
 from sessions_cli import target
 from sessions_cli.cli import main
-from tests.cli.command import TABLES, at, ndjson, sessions
+from tests.cli.command import TABLES, at, fault, sessions, shell
 from tests.running import Running, free_port
-from tests.service import Service, session
+from tests.service import Service
 
 KEYS_LIST = ("keys", "list")
 EVERY_USE = [
@@ -94,19 +91,13 @@ def example(path: tuple[str, ...]) -> str:
 
 
 @pytest.mark.parametrize("path", [path for path in LEAVES if "--stack" not in example(path)], ids=" ".join)
-def test_the_example_of_every_command_works_with_what_make_run_serves(
-    running: Running, path: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_the_example_of_every_command_works_with_what_make_run_serves(running: Running, path: tuple[str, ...]) -> None:
     here = (
         example(path)
         .replace("http://127.0.0.1:8080", running.url)
         .replace("http://127.0.0.1:8001", running.dynamodb_url)
     )
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    ran = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", here],
-        cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=60,
-    )  # fmt: skip
+    ran = shell(here, dict(os.environ))
     assert ran.returncode == 0, ran.stderr
 
 
@@ -120,15 +111,6 @@ def test_only_what_aws_alone_has_is_shown_with_a_stack() -> None:
 
 def test_the_version_is_known() -> None:
     assert sessions("--version").stdout.endswith(", version 1.0.0\n")
-
-
-def fault(*arguments: str, **environment: str) -> str:
-    """The one line of a command that fails as expected."""
-    ran = sessions(*arguments, given=ndjson(session(1)), **environment)
-    assert (ran.exit_code, ran.stdout) == (1, "")
-    assert ran.stderr.startswith("Error: ")
-    assert ran.stderr.count("\n") == 1
-    return ran.stderr.removeprefix("Error: ").rstrip("\n")
 
 
 @pytest.mark.parametrize("use", [*EVERY_USE, ("counts", "redrive", "--queue-url", "https://sqs.example.com/1/q")])
@@ -214,11 +196,6 @@ def test_a_command_without_options_says_what_to_name(
     assert fault(*use, **dict.fromkeys(TABLES, "")).startswith(asked)
 
 
-def test_an_engine_has_no_failure_queue() -> None:
-    said = fault("counts", "redrive", "--endpoint-url", "http://127.0.0.1:1")
-    assert said == "Only a stack has a failure queue; use --stack or --queue-url."
-
-
 def test_another_engine_needs_no_credentials_no_region_and_no_names(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,24 +206,52 @@ def test_another_engine_needs_no_credentials_no_region_and_no_names(
     assert '"org_00000000000000000000000000000001"' in ran.stdout
 
 
+class Proxy(BaseHTTPRequestHandler):
+    """A proxy that notes the first line of every request and refuses it."""
+
+    seen: list[str] = []  # noqa: RUF012
+
+    def do_GET(self) -> None:
+        self.seen.append(self.requestline)
+        self.send_error(403)
+
+    do_POST = do_CONNECT = do_GET  # noqa: N815
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A proxy for everything, and the requests that it has seen."""
+    Proxy.seen = []
+    with HTTPServer(("127.0.0.1", 0), Proxy) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{server.server_address[1]}")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "")
+        yield Proxy.seen
+        server.shutdown()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_this_machine_is_called_without_a_proxy(running: Running, proxy: list[str], host: str) -> None:
+    engine, api = running.dynamodb_url.replace("127.0.0.1", host), running.url.replace("127.0.0.1", host)
+    assert sessions(*KEYS_LIST, "--endpoint-url", engine).exit_code == 0
+    assert sessions("smoke", api).exit_code == 0
+    assert proxy == []
+
+
 @pytest.mark.parametrize(
     "use",
-    [("export", "a.ndjson", "--rate", "1"), ("counts", "rebuild", "--rate", "1")],
-    ids=" ".join,
+    [
+        (*KEYS_LIST, "--endpoint-url", "http://engine.invalid:8001"),
+        ("smoke", "http://api.invalid", "--key", "evr_" + "x" * 43),
+        ("smoke", "https://api.invalid", "--key", "evr_" + "x" * 43),
+    ],
+    ids=["engine", "http", "https"],
 )
-def test_an_interrupted_command_ends_at_once_and_leaves_nothing_half_done(
-    running: Running, use: tuple[str, ...], tmp_path: Path
-) -> None:
-    command = [sys.executable, "-c", "from sessions_cli.cli import main; main()", *use]
-    with subprocess.Popen(command, cwd=tmp_path, env=os.environ | at(running), stderr=subprocess.PIPE) as process:
-        time.sleep(2.5)
-        sent = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 130
-        assert time.monotonic() - sent < 2
-        assert process.stderr is not None
-        assert process.stderr.read() == b"Interrupted.\n"
-    assert list(tmp_path.iterdir()) == []
+def test_other_hosts_are_called_through_the_proxy(impatient: None, proxy: list[str], use: tuple[str, ...]) -> None:
+    assert sessions(*use).exit_code == 1
+    assert ".invalid" in proxy[0]
 
 
 @pytest.fixture

@@ -1,17 +1,13 @@
 """`sessions counts` as commands: what they print, and how they end; the counting itself has tests of its own."""
 
 import json
-from functools import partial
 from typing import Any
 
 import boto3
 import pytest
 
-from sessions_cli import audit as auditing
-from sessions_cli import redrive as redriving
-from tests.cli.command import at, ndjson, sessions, take_over
-from tests.cli.test_load import refusal
-from tests.running import Running
+from sessions_cli import audit, redrive
+from tests.cli.command import fault, item, refusing, replace, sessions
 from tests.service import ORGANIZATION, Service, session
 
 MONTH = ("M2026-11", "01")
@@ -20,8 +16,8 @@ MONTH = ("M2026-11", "01")
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """An audit looks a second time at once, and a redrive does not wait for messages."""
-    monkeypatch.setattr(auditing, "PAUSE", 0.0)
-    monkeypatch.setattr(redriving, "redrive", partial(redriving.redrive, wait=0))
+    monkeypatch.setattr(audit, "PAUSE", 0.0)
+    monkeypatch.setattr(redrive, "WAIT_SECONDS", 0)
 
 
 def drift(service: Service, bucket: str, name: str, count: int) -> None:
@@ -61,14 +57,94 @@ def test_an_empty_table_is_rebuilt_at_once(service: Service) -> None:
 
 
 def test_a_rebuild_names_what_it_could_not_count_and_fails(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_real: Any, **_: Any) -> Any:
-        raise refusal("AccessDeniedException")
-
     service.put(session(1))
-    take_over(monkeypatch, service.dynamodb, transact_write_items=refuse)
+    replace(monkeypatch, service.dynamodb, transact_write_items=refusing("AccessDeniedException"))
     ran = sessions("counts", "rebuild")
     assert ran.exit_code == 1
     assert ran.stderr.splitlines() == [f"{session(1)['id']}: AccessDeniedException: no", "1 could not be counted."]
+
+
+EARLIER = {
+    "D2026-11-01": {"000": {"N": "1"}},
+    "H2026-11-01T00": {"count": {"N": "1"}},
+    "N2026-11-01T00:00": {"count": {"N": "1"}},
+    "M2026-11": {"count": {"N": "7"}, "01": {"N": "1"}},
+}
+"""Rows of earlier layouts by bucket; the last one is also a row of today's."""
+
+
+def test_rows_of_earlier_layouts_are_named_and_removed(service: Service) -> None:
+    service.put(session(1))
+    service.drain()
+    before = service.dynamodb.scan(TableName="counts")["Items"]
+    for bucket, bins in EARLIER.items():
+        row = {"scope": {"S": ORGANIZATION}, "bucket": {"S": bucket}} | bins
+        service.dynamodb.put_item(TableName="counts", Item=row)
+    ran = sessions("counts", "audit")
+    assert (ran.exit_code, ran.stderr) == (
+        1,
+        "Rows of an earlier version: 4; `sessions counts rebuild` removes them.\n",
+    )
+    assert sessions("counts", "rebuild").exit_code == 0
+    after = service.dynamodb.scan(TableName="counts")["Items"]
+    assert sorted(map(str, after)) == sorted(map(str, before))
+    assert sessions("counts", "audit").exit_code == 0
+
+
+def test_rows_of_strangers_are_named_and_kept(service: Service) -> None:
+    rows = [
+        {"scope": {"S": "org_1"}, "bucket": {"S": "notes"}, "text": {"S": "x"}},
+        {"scope": {"S": "org_1"}, "bucket": {"S": "M2026-11"}, "32": {"N": "1"}, "01": {"N": "0.5"}, "02": {"S": "1"}},
+        {"scope": {"S": "org_1"}, "bucket": {"S": "S"}},
+    ]
+    for row in rows:
+        service.dynamodb.put_item(TableName="counts", Item=row)
+    assert sessions("counts", "rebuild").exit_code == 0
+    ran = sessions("counts", "audit")
+    assert (ran.exit_code, sorted(ran.stdout.splitlines()[1:])) == (
+        1,
+        [
+            "row org_1 M2026-11: 01 is not a bin",
+            "row org_1 M2026-11: 02 is not a bin",
+            "row org_1 M2026-11: 32 is not a bin",
+            "row org_1 S: not a row of this table",
+            "row org_1 notes: text is not a bin",
+        ],
+    )
+    assert service.dynamodb.scan(TableName="counts")["Count"] == 3
+
+
+@pytest.mark.parametrize(
+    ("missing", "reason"),
+    [
+        ("organization_agent", "missing from its agent's list: no usable organization_agent"),
+        ("organization_id", "missing from its organization's list: no usable organization_id"),
+        ("created_at_id", "in no list and not counted: no usable created_at_id"),
+    ],
+)
+def test_an_item_that_is_missing_from_a_list_is_named(service: Service, missing: str, reason: str) -> None:
+    service.put_items({name: value for name, value in item(session(1)).items() if name != missing})
+    service.drain()
+    ran = sessions("counts", "audit")
+    assert (ran.exit_code, ran.stdout.splitlines()[1:]) == (1, [f"{session(1)['id']}: {reason}"])
+    assert ran.stderr.startswith("Items that are missing from a list: 1; correct them and their writer")
+
+
+@pytest.mark.parametrize("use", [("rebuild",), ("rebuild", "--empty-first", "--yes"), ("audit",)], ids=" ".join)
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (("--table", "counts"), "counts is the wrong table: its key is scope, bucket and not id."),
+        (("--counts-table", "sessions"), "sessions is the wrong table: its key is id and not scope, bucket."),
+    ],
+)
+def test_a_table_of_another_kind_is_refused(
+    service: Service, use: tuple[str, ...], option: tuple[str, str], said: str
+) -> None:
+    service.put(session(1))
+    service.drain()
+    assert fault("counts", *use, *option) == said
+    assert service.dynamodb.scan(TableName="sessions")["Count"] == 1
 
 
 def test_counters_that_drifted_are_mended_by_emptying_first(service: Service) -> None:
@@ -82,7 +158,7 @@ def test_counters_that_drifted_are_mended_by_emptying_first(service: Service) ->
     assert counted(service, *MONTH) == 1
 
 
-@pytest.mark.parametrize(("reply", "exit_code", "rows"), [("n\n", 1, 7), ("", 1, 7), ("y\n", 0, 0)])
+@pytest.mark.parametrize(("reply", "exit_code", "rows"), [("n\n", 1, 5), ("", 1, 5), ("y\n", 0, 0)])
 def test_nothing_is_emptied_before_somebody_has_said_yes(
     service: Service, reply: str, exit_code: int, rows: int
 ) -> None:
@@ -91,7 +167,7 @@ def test_nothing_is_emptied_before_somebody_has_said_yes(
     service.dynamodb.delete_item(TableName="sessions", Key={"id": {"S": session(1)["id"]}})
     ran = sessions("counts", "rebuild", "--empty-first", given=reply)
     assert ran.exit_code == exit_code
-    assert "The stream must be turned off. Delete every row of counts? [y/N]: " in ran.stderr
+    assert "The stream must be disabled. Delete every row of counts? [y/N]: " in ran.stderr
     assert service.dynamodb.scan(TableName="counts")["Count"] == rows
 
 
@@ -103,11 +179,11 @@ def test_somebody_who_counts_while_it_is_emptied_is_noticed(service: Service, mo
 
     service.put(session(1))
     service.drain()
-    take_over(monkeypatch, service.dynamodb, batch_write_item=write_meanwhile)
+    replace(monkeypatch, service.dynamodb, batch_write_item=write_meanwhile)
     ran = sessions("counts", "rebuild", "--empty-first", "--yes")
     assert (ran.exit_code, ran.stdout) == (1, "")
     assert ran.stderr == (
-        "Error: The counts table was written to while it was emptied. Turn the event source mapping off, wait a "
+        "Error: The counts table was written to while it was being emptied. Disable the event source mapping, wait a "
         "minute for its last batch, and run this again.\n"
     )
 
@@ -124,21 +200,21 @@ def test_an_audit_without_a_difference_says_so(service: Service) -> None:
     service.drain()
     ran = sessions("counts", "audit")
     assert (ran.exit_code, ran.stderr) == (0, "")
-    assert ran.stdout == "3 sessions, 3 markers, 6 bins compared\nno difference\n"
+    assert ran.stdout == "3 sessions, 3 markers, 4 bins compared\nno difference\n"
 
 
 def test_an_audit_names_every_wrong_bin_and_fails(service: Service) -> None:
     service.put(session(1))
     service.drain()
     drift(service, *MONTH, 5)
-    drift(service, "D2026-11-01", "000", 0)
+    drift(service, "T2026-11-01T00:0", "0:00", 0)
     ran = sessions("counts", "audit")
     assert ran.exit_code == 1
     assert ran.stderr == "`sessions counts rebuild --empty-first` corrects bins (docs/operations.md).\n"
     assert ran.stdout.splitlines() == [
-        "1 sessions, 1 markers, 6 bins compared",
-        f"bin {ORGANIZATION} D2026-11-01 000: 1 too few",
+        "1 sessions, 1 markers, 4 bins compared",
         f"bin {ORGANIZATION} M2026-11 01: 4 too many",
+        f"bin {ORGANIZATION} T2026-11-01T00:0 0:00: 1 too few",
     ]
     assert sessions("counts", "rebuild", "--empty-first", "--yes").exit_code == 0
     assert sessions("counts", "audit").exit_code == 0
@@ -155,8 +231,8 @@ def test_an_audit_right_after_a_load_tells_of_lag_and_of_no_rebuild(service: Ser
 def test_an_audit_that_waits_names_what_the_stream_does_not_deliver(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auditing, "LOOK_EVERY", 0.01)
-    monkeypatch.setattr(auditing, "PATIENCE", 0.05)
+    monkeypatch.setattr(audit, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(audit, "PATIENCE", 0.05)
     service.put(session(1))
     ran = sessions("counts", "audit", "--wait")
     assert (ran.exit_code, ran.stdout.splitlines()[1]) == (1, f"{session(1)['id']}: not counted")
@@ -179,19 +255,13 @@ def queue(service: Service) -> str:
     return str(boto3.client("sqs").create_queue(QueueName="failures")["QueueUrl"])
 
 
-def pointer(running: Running, session_id: str) -> str:
-    """What the event source mapping puts into the queue for the last records of the stream, from a session's on."""
-    client: Any = boto3.client("dynamodb", endpoint_url=running.dynamodb_url)
-    streams: Any = boto3.client("dynamodbstreams", endpoint_url=running.dynamodb_url)
-    arn = client.describe_table(TableName="sessions")["Table"]["LatestStreamArn"]
+def pointer(session_id: str) -> str:
+    """Return the message of the event source mapping for the last records of the stream, from a session's on."""
+    streams: Any = boto3.client("dynamodbstreams")
+    arn = boto3.client("dynamodb").describe_table(TableName="sessions")["Table"]["LatestStreamArn"]
     (shard,) = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
     iterator = streams.get_shard_iterator(StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")
-    records = []
-    while page := streams.get_records(ShardIterator=iterator["ShardIterator"]):
-        if not page["Records"]:
-            break
-        records += page["Records"]
-        iterator = {"ShardIterator": page["NextShardIterator"]}
+    records = streams.get_records(ShardIterator=iterator["ShardIterator"])["Records"]
     ids = [record["dynamodb"]["Keys"]["id"]["S"] for record in records]
     batch = {
         "streamArn": arn,
@@ -215,14 +285,19 @@ def test_an_empty_queue_is_done_at_once(queue: str) -> None:
     assert ran.stdout == "0 messages done, 0 sessions recounted\n"
 
 
-def test_a_redrive_follows_a_message_into_the_stream_and_empties_the_queue(running: Running, queue: str) -> None:
-    entry = session(1, id="session_4ed41e", organization_id="org_" + "4e" * 16)
-    assert sessions("load", "-", given=ndjson(entry), **at(running)).exit_code == 0
-    boto3.client("sqs").send_message(QueueUrl=queue, MessageBody=pointer(running, entry["id"]))
-    ran = sessions("counts", "redrive", "--queue-url", queue, **at(running))
+def test_a_redrive_follows_a_message_into_the_stream(
+    service: Service, queue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCOUNT_ID_ENDPOINT_MODE", "disabled")  # moto does not know these addresses of streams
+    service.put(*map(session, range(3)))
+    boto3.client("sqs").send_message(QueueUrl=queue, MessageBody=pointer(session(1)["id"]))
+    ran = sessions("counts", "redrive", "--queue-url", queue)
     assert (ran.exit_code, ran.stderr) == (0, "")
-    assert ran.stdout == "1 messages done, 1 sessions recounted\n"
+    assert ran.stdout == "1 messages done, 2 sessions recounted\n"
     assert waiting(queue) == 0
+    rows = service.dynamodb.scan(TableName="counts")["Items"]
+    markers = {row["scope"]["S"] for row in rows if row["bucket"]["S"] == "S"}
+    assert markers == {f"session#{session(number)['id']}" for number in (1, 2)}
 
 
 def test_a_message_that_cannot_be_followed_stays_in_the_queue(queue: str) -> None:
@@ -236,15 +311,29 @@ def test_a_message_that_cannot_be_followed_stays_in_the_queue(queue: str) -> Non
     assert waiting(queue) == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "Which queue? Use --stack NAME or --queue-url URL."),
+        (("--endpoint-url", "http://127.0.0.1:1"), "Only a stack has a failure queue; use --stack or --queue-url."),
+        (
+            ("--endpoint-url", "http://127.0.0.1:1", "--queue-url", "https://sqs.eu-west-1.amazonaws.com/1/q"),
+            "The failure queue is in AWS, and DynamoDB at http://127.0.0.1:1. Set no endpoint for AWS, or "
+            "AWS_ENDPOINT_URL for an emulator of all services.",
+        ),
+        (
+            ("--endpoint-url", "http://127.0.0.1:1", "--stack", "production"),
+            "The stack production is in AWS, and DynamoDB at http://127.0.0.1:1. Set no endpoint for AWS, or "
+            "AWS_ENDPOINT_URL for an emulator of all services.",
+        ),
+    ],
+)
+def test_a_redrive_without_a_queue_beside_its_table_is_refused(
+    service: Service, options: tuple[str, ...], said: str
+) -> None:
+    assert fault("counts", "redrive", *options) == said
+
+
 def test_a_queue_that_is_not_there_is_one_line(service: Service) -> None:
-    ran = sessions("counts", "redrive", "--queue-url", "https://sqs.eu-west-1.amazonaws.com/123456789012/nothing")
-    assert (ran.exit_code, ran.stderr.count("\n")) == (1, 1)
-    assert ran.stderr.startswith("Error: ReceiveMessage: AWS.SimpleQueueService.NonExistentQueue: ")
-
-
-def test_without_a_queue_it_is_asked_for_one() -> None:
-    ran = sessions("counts", "redrive")
-    assert (ran.exit_code, ran.stderr) == (
-        1,
-        "Error: Which queue? Use --stack NAME or --queue-url URL.\n",
-    )
+    said = fault("counts", "redrive", "--queue-url", "https://sqs.eu-west-1.amazonaws.com/123456789012/nothing")
+    assert said.startswith("ReceiveMessage: AWS.SimpleQueueService.NonExistentQueue: ")
