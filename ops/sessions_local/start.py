@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from werkzeug import Request
 
 from sessions_cli.progress import Progress
-from sessions_cli.reconcile import rebuild
+from sessions_cli.rebuild import rebuild
 from sessions_cli.tables import Tables
 from sessions_local.browser_pages import BrowserPages
 from sessions_local.demo_keys import DemoKeys
