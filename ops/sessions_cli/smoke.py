@@ -155,7 +155,7 @@ class Api:
             cause = error.args[0] if error.args else error
             reason = " ".join(str(getattr(cause, "reason", cause)).split())
             raise click.ClickException(f"No response from {self._url}{path}: {reason}") from None
-        if response.headers.get("Content-Type", "").startswith("application/x-amz-json"):
+        if response.text.startswith("healthy: dynamodb"):  # DynamoDB's response to any GET
             raise click.ClickException(f"{self._url} is DynamoDB; `make run` has the API on PORT, 8080 unless changed.")
         return Reply(f"{method} {target}", response)
 

@@ -16,7 +16,6 @@ from botocore.exceptions import ClientError
 from click.testing import CliRunner, Result
 
 from sessions_cli.cli import main
-from sessions_cli.items import item_of, parse_line
 from sessions_cli.target import Target
 from tests.running import Running
 from tests.service import Service
@@ -70,11 +69,6 @@ def at(running: Running) -> dict[str, str]:
 
 def ndjson(*entries: Any) -> bytes:
     return b"".join(json.dumps(entry, ensure_ascii=False).encode() + b"\n" for entry in entries)
-
-
-def item(entry: Any) -> dict[str, Any]:
-    """Return the item that `sessions load` makes of a session."""
-    return item_of(parse_line(json.dumps(entry).encode()))
 
 
 def written(name: str, content: bytes) -> str:

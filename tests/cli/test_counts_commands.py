@@ -7,8 +7,8 @@ import boto3
 import pytest
 
 from sessions_cli import audit, redrive
-from tests.cli.command import fault, item, refusing, replace, sessions
-from tests.service import ORGANIZATION, Service, session
+from tests.cli.command import fault, refusing, replace, sessions
+from tests.service import ORGANIZATION, Service, item_of, session
 
 MONTH = ("M2026-11", "01")
 
@@ -123,7 +123,7 @@ def test_rows_of_strangers_are_named_and_kept(service: Service) -> None:
     ],
 )
 def test_an_item_that_is_missing_from_a_list_is_named(service: Service, missing: str, reason: str) -> None:
-    service.put_items({name: value for name, value in item(session(1)).items() if name != missing})
+    service.put_items({name: value for name, value in item_of(session(1)).items() if name != missing})
     service.drain()
     ran = sessions("counts", "audit")
     assert (ran.exit_code, ran.stdout.splitlines()[1:]) == (1, [f"{session(1)['id']}: {reason}"])

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from sessions_cli import bulk
-from tests.cli.command import SCRIPT, at, fault, item, ndjson, refusing, replace, sessions, shell, stored, written
+from tests.cli.command import SCRIPT, at, fault, ndjson, refusing, replace, sessions, shell, stored, written
 from tests.cli.test_load_command import FULL, with_config
 from tests.running import Running
-from tests.service import AGENT, ORGANIZATION, OTHER_ORGANIZATION, Service, newest_first, session
+from tests.service import AGENT, ORGANIZATION, OTHER_ORGANIZATION, Service, item_of, newest_first, session
 
 MAX = b"9.9999999999999999999999999999999999999E+125"
 EXACT = [
@@ -28,7 +28,7 @@ EXACT = [
 """Numbers of which a double keeps less than DynamoDB does, and others."""
 
 REQUIRED = ("id", "organization_id", "agent_id", "status", "created_at", "updated_at")
-ITEM = item(session(1))
+ITEM = item_of(session(1))
 
 
 def lines(path: str) -> list[dict[str, Any]]:
@@ -85,13 +85,13 @@ def test_a_line_that_loses_nothing_is_a_session_of_the_contract(service: Service
 
 
 def test_items_that_load_would_reject_are_written_and_reported(service: Service) -> None:
-    contradicting = item(session(2)) | {"created_at_id": {"S": f"2026-11-01T00:00:09.000000Z#{session(2)['id']}"}}
-    unknown_agent = item(session(4)) | {
+    contradicting = item_of(session(2)) | {"created_at_id": {"S": f"2026-11-01T00:00:09.000000Z#{session(2)['id']}"}}
+    unknown_agent = item_of(session(4)) | {
         "agent_id": {"S": "agent_1"},
         "organization_agent": {"S": f"{ORGANIZATION}#agent_1"},
     }
     fragment = {"id": {"S": "session_0"}, "title": {"S": "a fragment"}}
-    service.put_items(fragment, contradicting, unknown_agent, item(session(3)))
+    service.put_items(fragment, contradicting, unknown_agent, item_of(session(3)))
     ran = sessions("export", "a.ndjson")
     assert ran.exit_code == 1
     assert set(ran.stderr.splitlines()) == {
@@ -203,7 +203,8 @@ def test_a_pipe_is_written_in_place(service: Service) -> None:
 )
 def test_standard_output_is_written_in_place(running: Running, command: str, status: int, said: str) -> None:
     ran = shell(command, dict(os.environ) | at(running))
-    assert (ran.returncode, re.sub(r"[0-9]{3,}", "N", ran.stderr)) == (status, said)
+    last = ran.stderr.splitlines(keepends=True)[-1:]  # after progress, on a slow machine
+    assert (ran.returncode, re.sub(r"[0-9]{3,}", "N", "".join(last))) == (status, said)
     assert re.fullmatch(r"([0-9]{3,}|1)?", ran.stdout.strip())
 
 
@@ -241,12 +242,13 @@ def test_a_signal_ends_a_command_at_once(running: Running, number: signal.Signal
     environment = os.environ | at(running)
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, preexec_fn=heed_signals) as process:
         assert process.stderr is not None
-        assert process.stderr.readline().startswith(b"counting sessions: ")
+        while not process.stderr.readline().startswith(b"counting sessions: "):
+            pass
         sent = time.monotonic()
         process.send_signal(number)
         assert process.wait(timeout=10) == 128 + number
         assert time.monotonic() - sent < 2
-        assert process.stderr.read() == b"Interrupted.\n"
+        assert process.stderr.read().endswith(b"Interrupted.\n")
 
 
 def test_the_rate_is_kept(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,6 @@ import gzip
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,10 @@ import boto3
 import pytest
 import urllib3
 
-from sessions_cli.items import item_of
-from tests.cli.command import at, ndjson
+from tests.cli.command import at, ndjson, shell, written
 from tests.cli.test_sources import export
 from tests.running import ROOT, Running, local_api
-from tests.service import ORGANIZATION, OTHER_ORGANIZATION, Service, session
+from tests.service import ORGANIZATION, OTHER_ORGANIZATION, Service, item_of, session
 
 ENTRIES = [
     session(
@@ -45,17 +42,12 @@ def commands(text: str) -> list[str]:
     return [line for line in lines if "sessions " in line and not line.startswith("aws ")]
 
 
-def follow(api: Running, text: str, folder: Path) -> None:
-    """Runs its commands as they stand, on the tables of a local API in the place of the stack's."""
-    found = commands(text)
+def follow(api: Running, found: list[str]) -> None:
+    """Run commands as they stand, on the tables of a local API in the place of the stack's."""
     assert found
-    environment = os.environ | at(api) | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     for command in found:
         here = command.replace(" --stack sessions-production", "").replace("RESTORED", "restored")
-        ran = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", here],
-            cwd=folder, env=environment, text=True, capture_output=True, timeout=60,
-        )  # fmt: skip
+        ran = shell(here, dict(os.environ) | at(api))
         assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}"
 
 
@@ -109,48 +101,36 @@ def pages(api: Running) -> list[Any]:
     return found
 
 
-def test_a_lost_table_is_restored_by_the_commands_of_the_guide(
-    api: Running, restored: list[dict[str, Any]], tmp_path: Path
+@pytest.mark.parametrize(("every", "loads"), [(1, "sessions.ndjson.gz --stack"), (10, "--only")], ids=["all", "some"])
+def test_lost_sessions_are_restored_by_the_commands_of_the_guide(
+    api: Running, restored: list[dict[str, Any]], every: int, loads: str
 ) -> None:
     seen = pages(api)
-    lose(api, [item["id"]["S"] for item in restored])
-    text = section("Back up and restore")
-    follow(api, re.sub(r"   Some sessions are lost.*?```sh\n.*?```", "", text, flags=re.DOTALL), tmp_path)
-    assert items(api) == restored
-    assert pages(api) == seen
-
-
-def test_some_lost_sessions_are_restored_by_the_commands_of_the_guide(
-    api: Running, restored: list[dict[str, Any]], tmp_path: Path
-) -> None:
-    seen = pages(api)
-    lost = [item["id"]["S"] for item in restored[::10]]
-    (tmp_path / "ids.txt").write_text("\n".join(lost) + "\n")
+    lost = [item["id"]["S"] for item in restored[::every]]
+    Path("ids.txt").write_text("\n".join(lost) + "\n")
     lose(api, lost)
-    text = section("Back up and restore")
-    follow(api, re.sub(r"2\. All is lost.*?```sh\n.*?```", "", text, flags=re.DOTALL), tmp_path)
+    found = commands(section("Back up and restore"))
+    follow(api, [command for command in found if "sessions load" not in command or loads in command])
     assert items(api) == restored
     assert pages(api) == seen
 
 
-def test_existing_data_moves_in_by_the_commands_of_the_guide(
-    api: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_existing_data_moves_in_by_the_commands_of_the_guide(api: Running) -> None:
     before = len(items(api))
-    (tmp_path / "sessions.ndjson").write_bytes(ndjson(session(1001), session(1002)))
-    (tmp_path / "more.ndjson.gz").write_bytes(gzip.compress(ndjson(session(1003))))
+    written("sessions.ndjson", ndjson(session(1001), session(1002)))
+    written("more.ndjson.gz", gzip.compress(ndjson(session(1003))))
     export(session(1004), session(1005), session(1006))
-    follow(api, section("Move an existing table in"), tmp_path)
+    follow(api, commands(section("Move an existing table in")))
     assert len(items(api)) == before + 6
 
 
-def test_counts_of_an_earlier_version_are_replaced_by_the_command_of_the_guide(api: Running, tmp_path: Path) -> None:
+def test_wrong_bins_are_corrected_by_the_command_of_the_guide(api: Running) -> None:
     key = {"scope": {"S": ORGANIZATION}, "bucket": {"S": "M2026-11"}}
-    dynamodb(api).put_item(TableName="counts", Item=key | {"count": {"N": "7"}})
-    text = section("Empty the counts and rebuild")
-    follow(api, text.replace("--empty-first", "--empty-first --yes"), tmp_path)
-    assert "count" not in dynamodb(api).get_item(TableName="counts", Key=key)["Item"]
+    before = dynamodb(api).get_item(TableName="counts", Key=key)["Item"]
+    dynamodb(api).put_item(TableName="counts", Item=before | {"01": {"N": "7000"}})
+    found = commands(section("Empty the counts and rebuild"))
+    follow(api, [command.replace("--empty-first", "--empty-first --yes") for command in found])
+    assert dynamodb(api).get_item(TableName="counts", Key=key)["Item"] == before
 
 
 @pytest.mark.parametrize("stored", [{}, {"usage": {"M": {"input_tokens": {"N": "1"}, "output_tokens": {"N": "2"}}}}])

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from sessions_cli.items import item_of
 from sessions_cli.sources import Source
-from tests.cli.command import fault, item, ndjson, sessions, shell, stored
+from tests.cli.command import fault, ndjson, sessions, shell, stored
 from tests.cli.test_load_command import FULL
-from tests.service import Service, session
+from tests.service import Service, item_of, session
 
 SUMMARY = {
     "version": "2020-06-30",
@@ -33,7 +32,7 @@ def exported(*items: dict[str, Any]) -> bytes:
 
 def export(*entries: dict[str, Any], folder: str = "export", **summary: Any) -> Path:
     """An export of three sessions, as it is downloaded."""
-    first, second, third = map(item, entries or (FULL, session(2), session(3)))
+    first, second, third = map(item_of, entries or (FULL, session(2), session(3)))
     at = Path(folder) / "AWSDynamoDB" / "01693685827463-2d8752fd"
     (at / "data").mkdir(parents=True)
     files = {"a": exported(first, second), "b": exported(third), "c": b""}
@@ -54,7 +53,7 @@ def test_an_export_to_s3_is_loaded_with_its_manifest(service: Service, path: str
     ran = sessions("load", path)
     assert (ran.exit_code, ran.stderr) == (0, "")
     assert ran.stdout.startswith("loaded 3, rejected 0, ")
-    assert stored(service) == {each["id"]["S"]: each for each in map(item, [FULL, session(2), session(3)])}
+    assert stored(service) == {each["id"]["S"]: each for each in map(item_of, [FULL, session(2), session(3)])}
 
 
 def test_an_exported_item_keeps_what_the_contract_does_not_have(service: Service) -> None:

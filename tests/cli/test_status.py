@@ -13,8 +13,8 @@ import botocore.session
 import pytest
 from moto import mock_aws
 
-from tests.cli.command import fault, item, sessions
-from tests.service import Service, session
+from tests.cli.command import fault, sessions
+from tests.service import Service, item_of, session
 from tests.template.stack import expand
 from tests.cli.moto_stack import for_moto, upload
 
@@ -55,7 +55,7 @@ def stack(environment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[s
 
 
 def put(outputs: dict[str, str], number: int) -> None:
-    boto3.client("dynamodb").put_item(TableName=outputs["SessionsTableName"], Item=item(session(number)))
+    boto3.client("dynamodb").put_item(TableName=outputs["SessionsTableName"], Item=item_of(session(number)))
 
 
 def listener(hook: Callable[..., Any]) -> botocore.session.Session:

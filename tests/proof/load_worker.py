@@ -208,8 +208,7 @@ def work_idiomatic(seed: int, requests: int) -> dict[str, Any]:
 def write(seed: int, folder: Path) -> dict[str, Any]:
     """Creates and deletes sessions of the busy organizations, and counts them, until it is told to stop."""
     from sessions import client as dynamodb
-    from sessions_cli.items import item_of
-    from tests.service import container
+    from tests.service import container, item_of
 
     client = dynamodb.create_client()
     count_sessions = container("count_sessions").handler
