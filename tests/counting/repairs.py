@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from sessions_cli import audit, reconcile, redrive
-from sessions_cli.dynamodb import Throttled
+from sessions_cli import audit, bulk, rebuild, redrive
+from sessions_cli.bulk import Throttled
+from sessions_cli.reconcile import ReconcileReport
 from sessions_cli.tables import Tables
 
 __all__ = ["FailureQueue", "Repairs", "SameThread", "Throttled"]
@@ -33,20 +34,23 @@ class Repairs:
     def __init__(self, dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         self.on_pause: Callable[[], object] = lambda: None
         """Called instead of each pause."""
-        self._tables = Tables(dynamodb, "sessions", "counts", self._pause)
-        monkeypatch.setattr(reconcile, "ThreadPoolExecutor", SameThread)
+        self._tables = Tables(dynamodb, "sessions", "counts")
+        monkeypatch.setattr(rebuild, "ThreadPoolExecutor", SameThread)
+        monkeypatch.setattr(audit, "sleep", self._pause)
+        monkeypatch.setattr(redrive, "sleep", self._pause)
+        monkeypatch.setattr(bulk, "BACKOFF_MAX", 0.0)
 
     def _pause(self, _seconds: float) -> None:
         self.on_pause()
 
-    def rebuild(self, **options: Any) -> reconcile.ReconcileReport:
-        return reconcile.rebuild(self._tables, rate=1e9, workers=1, **options)
+    def rebuild(self, **options: Any) -> ReconcileReport:
+        return rebuild.rebuild(self._tables, rate=1e9, workers=1, **options)
 
     def audit(self, **options: Any) -> audit.AuditReport:
         return audit.audit(self._tables, **options)
 
     def redrive(self, streams: Any, sqs: Any, url: str = "") -> redrive.RedriveReport:
-        return redrive.redrive(self._tables, streams, sqs, url, wait=0)
+        return redrive.redrive(self._tables, streams, sqs, url)
 
 
 class FailureQueue:

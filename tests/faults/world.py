@@ -24,6 +24,7 @@ from sessions.counting.writer import Limits as CountLimits
 from sessions.errors import Unavailable
 from sessions.paging.finder import Limits, Pages
 from sessions.request_sender import RequestSender
+from sessions_cli.load import item_of
 from tests.faults.proxy import Proxy
 from tests.faults.table import PASSES, READ_TIMEOUT, REFUSED, SLOW, TIME_LIMIT, Row
 from tests.service import (
@@ -36,7 +37,6 @@ from tests.service import (
     Response,
     container,
     event,
-    item_of,
     newest_first,
     response_of,
     session,

@@ -20,9 +20,10 @@ from sessions.counting.writer import CountWriter
 from sessions.histograms import add
 from sessions.paging.finder import Pages
 from sessions.schema import index_keys, marker_index_keys
+from sessions_cli.load import item_of
 from tests.counting.memory import Memory
 from tests.counting.rows import numbers_of
-from tests.service import CONTEXT, ORGANIZATION, OTHER_ORGANIZATION, ROOT, container, item_of, session
+from tests.service import CONTEXT, ORGANIZATION, OTHER_ORGANIZATION, ROOT, container, session
 
 KEY: Final = "evr_" + "Az09_-" * 7
 THEIRS: Final = "evr_" + "theirs00" * 4

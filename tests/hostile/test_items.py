@@ -13,19 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sessions.paging.finder import Limits, Pages
+from sessions_cli.load import item_of
 from tests.counting.memory import Memory
 from tests.hostile.fuzz import NoTimeLimit
-from tests.service import (
-    CONTEXT,
-    ORGANIZATION,
-    OTHER_ORGANIZATION,
-    Service,
-    container,
-    event,
-    item_of,
-    response_of,
-    session,
-)
+from tests.service import CONTEXT, ORGANIZATION, OTHER_ORGANIZATION, Service, container, event, response_of, session
 
 TEXTS: Final = ["", " ", "x", "null", "0", "true", "\u0000", "\U0001f600", "a" * 5000, "2026-11-23", "{}", "[]"]
 TIMES: Final = [

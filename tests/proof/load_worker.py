@@ -208,7 +208,8 @@ def work_idiomatic(seed: int, requests: int) -> dict[str, Any]:
 def write(seed: int, folder: Path) -> dict[str, Any]:
     """Creates and deletes sessions of the busy organizations, and counts them, until it is told to stop."""
     from sessions import client as dynamodb
-    from tests.service import container, item_of
+    from sessions_cli.load import item_of
+    from tests.service import container
 
     client = dynamodb.create_client()
     count_sessions = container("count_sessions").handler

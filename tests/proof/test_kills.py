@@ -18,9 +18,10 @@ import pytest
 from sessions import client as dynamodb
 from sessions.counting import writer as transactions
 from sessions_cli import audit as auditing
+from sessions_cli.load import item_of
 from sessions_cli.tables import Tables
 from tests.benchmarks import engine
-from tests.service import AGENT, CONTEXT, OTHER_AGENT, container, event, item_of, newest_first, response_of, session
+from tests.service import AGENT, CONTEXT, OTHER_AGENT, container, event, newest_first, response_of, session
 
 KILLS: Final = int(os.environ.get("KILLS", "520"))
 SHARDS: Final = 3

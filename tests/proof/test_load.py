@@ -18,9 +18,10 @@ from sessions.api_keys import hash_key
 from sessions.counting.transitions import as_observed
 from sessions.counting.writer import CountWriter
 from sessions.schema import index_keys
+from sessions_cli.load import item_of
 from tests.benchmarks import engine
 from tests.proof.load_model import BUSY, KEY, ORGANIZATIONS, ListRequest, entry, first_numbers, partitions
-from tests.service import ROOT, item_of
+from tests.service import ROOT
 
 REQUESTS: Final = int(os.environ.get("REQUESTS", "102000"))
 IDIOMATIC_REQUESTS: Final = 200
