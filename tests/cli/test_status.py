@@ -14,9 +14,9 @@ import pytest
 from moto import mock_aws
 
 from tests.cli.command import fault, sessions
+from tests.cli.moto_stack import for_moto, upload
 from tests.service import Service, item_of, session
 from tests.template.stack import expand
-from tests.cli.moto_stack import for_moto, upload
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse .* not supported by moto")
 
