@@ -34,7 +34,7 @@ install: $(VENV)/run ## Put the command `sessions` into ~/.local/bin (BIN_DIR ch
 	@case ":$$PATH:" in *:"$(BIN_DIR)":*) ;; *) echo "Add $(BIN_DIR) to PATH: it is not there yet." ;; esac
 
 test: $(VENV)/dev ## Run the tests
-	$(BIN)/python -m pytest -n auto --dist loadfile --ignore=tests/browser
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-browser: $(VENV)/browser ## Run the tests in Chromium (Debian's package); screenshots go to build/screenshots
 	$(BIN)/python -m pytest tests/browser
