@@ -26,10 +26,15 @@ def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
     outcome = counts.apply(changes.by_session, after_changes)
     failed = outcome.failed | dict.fromkeys(changes.without_image.values(), "the record has no image")
     first = changes.first_to_retry(outcome.failed)
-    is_incomplete = bool(failed or changes.invalid)
+    if failed or changes.invalid:
+        level, message = "error", "not all counted"
+    elif changes.unlisted:
+        level, message = "warning", "counted with unlisted items"
+    else:
+        level, message = "info", "counted"
     observability.write(
-        "error" if is_incomplete else "warning" if changes.unlisted else "info",
-        "not all counted" if is_incomplete else "counted with unlisted items" if changes.unlisted else "counted",
+        level,
+        message,
         {
             "records": len(event["Records"]),
             "failed_sessions": failed,

@@ -9,12 +9,14 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
+from sessions import client
 from sessions.counting import writer
 from sessions.counting.transitions import as_observed
 from sessions.counting.writer import CountWriter, Outcome
 from sessions.schema import PARTITION_KEY_BYTES, IndexKeys, is_valid_marker_id
 from tests.counting.memory import Hooked
 from tests.counting.rows import numbers
+from tests.service import TEMPLATE
 
 SESSIONS = [f"session_{number}" for number in range(7)]
 KEYS = IndexKeys("org_1", "org_1#agent_1", "2026-11-23T16:41:46.000000Z#session")
@@ -196,3 +198,8 @@ def test_pauses_are_random_and_double_up_to_the_longest(monkeypatch: pytest.Monk
 def test_marker_id_is_valid_up_to_the_bytes_of_a_key(session_id: str, is_valid: bool) -> None:
     assert PARTITION_KEY_BYTES == 2048
     assert is_valid_marker_id(session_id) is is_valid
+
+
+def test_last_call_ends_before_lambdas_timeout() -> None:
+    longest_call = client.ATTEMPTS * (client.CONNECT_TIMEOUT + client.READ_TIMEOUT) + 1
+    assert writer.DEADLINE + longest_call < TEMPLATE.function("count_sessions").timeout

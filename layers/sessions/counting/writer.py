@@ -35,7 +35,7 @@ OUT_OF_TIME: Final = "out of time"
 _RETRYABLE: Final = frozenset(
     {"ConditionalCheckFailed", "ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"}
 )
-"""Reasons of a cancelled transaction that a retry with markers read again may not meet again (TransactWriteItems,
+"""Reasons of a cancelled transaction that may be gone once the markers have been read again (TransactWriteItems,
 'Cancellation reason codes'). botocore does not retry cancelled transactions."""
 
 T = TypeVar("T")
@@ -67,9 +67,8 @@ class CountWriter:
     def apply(self, sessions: Mapping[str, T], next_marker: Callable[[Marker, T], Marker]) -> Outcome:
         """Set the markers of sessions, and the count rows with them.
 
-        Sessions that meet a conflict, throttling or a timeout are retried from the reading of their markers on, so a
-        call that timed out may have been committed without harm. A session that DynamoDB refuses does not affect the
-        others.
+        Sessions that meet a conflict, throttling or a timeout are retried: their markers are read again, so a call
+        that timed out may have been committed without harm. A session that DynamoDB refuses does not affect the others.
 
         Args:
             sessions: what is known of each session, by id; transactions are packed in this order.
@@ -79,40 +78,43 @@ class CountWriter:
         for tries in range(TRIES):
             if tries:
                 time.sleep(backoff(tries))
-            updates: dict[str, MarkerUpdate] = {}
-            for chunk in _chunks(list(batch.waiting)):
-                if batch.is_out_of_time:
-                    break
-                with batch.retrying(chunk):
-                    markers, unread = self._read_markers(chunk)
-                    batch.waiting |= dict.fromkeys(unread, "throttled")
-                    for session_id, marker in markers.items():
-                        update = MarkerUpdate(marker, next_marker(marker, sessions[session_id]))
-                        if update.before == update.after:
-                            del batch.waiting[session_id]
-                        else:
-                            updates[session_id] = update
-            for transaction in pack(updates, batch.isolated):
-                if batch.is_out_of_time:
-                    break
-                batch.outcome.attempted.update(transaction.updates)
-                with batch.retrying(list(transaction.updates)):
-                    self._dynamodb.transact_write_items(TransactItems=transaction.actions(self._table))
-                    batch.commit(transaction)
+            self._write(batch, self._read(batch, sessions, next_marker))
             if not batch.waiting or batch.is_out_of_time:
                 break
         batch.outcome.failed |= batch.waiting
         return batch.outcome
 
-    def _read_markers(self, session_ids: Sequence[str]) -> tuple[dict[str, Marker], list[str]]:
-        """Return the markers of at most 100 sessions, and the sessions whose marker was not read."""
-        items, unread = batch_get(self._dynamodb, self._table, [marker_key(each) for each in session_ids])
-        found = {marker_session_id(item): marker_index_keys(item) for item in items}
-        missed = {marker_session_id(key) for key in unread}
-        return (
-            {each: found.get(each) for each in session_ids if each not in missed},
-            [each for each in session_ids if each in missed],
-        )
+    def _read(
+        self, batch: _Batch, sessions: Mapping[str, T], next_marker: Callable[[Marker, T], Marker]
+    ) -> dict[str, MarkerUpdate]:
+        """Read the markers of waiting sessions, and return those that have to change."""
+        updates: dict[str, MarkerUpdate] = {}
+        for session_ids in _chunks(list(batch.waiting)):
+            if batch.is_out_of_time:
+                break
+            with batch.retrying(session_ids):
+                items, unread = batch_get(self._dynamodb, self._table, [marker_key(each) for each in session_ids])
+                markers = {marker_session_id(item): marker_index_keys(item) for item in items}
+                missed = {marker_session_id(key) for key in unread}
+                for session_id in session_ids:
+                    before = markers.get(session_id)
+                    after = next_marker(before, sessions[session_id])
+                    if session_id in missed:
+                        batch.waiting[session_id] = "throttled"
+                    elif before == after:
+                        del batch.waiting[session_id]
+                    else:
+                        updates[session_id] = MarkerUpdate(before, after)
+        return updates
+
+    def _write(self, batch: _Batch, updates: Mapping[str, MarkerUpdate]) -> None:
+        for transaction in pack(updates, batch.isolated):
+            if batch.is_out_of_time:
+                break
+            batch.outcome.attempted.update(transaction.updates)
+            with batch.retrying(list(transaction.updates)):
+                self._dynamodb.transact_write_items(TransactItems=transaction.actions(self._table))
+                batch.commit(transaction)
 
 
 def backoff(tries: int) -> float:
