@@ -129,6 +129,7 @@ def test_stack_with_day_rows_moves_to_two_levels(service: Service, monkeypatch: 
     for scope, (bucket, bins) in product([ORGANIZATION, f"{ORGANIZATION}#{AGENT}"], earlier.items()):
         put_item("counts", {"scope": {"S": scope}, "bucket": {"S": bucket}, **bins})
     small_limits(monkeypatch, scan_max=0)
+    repairs = Repairs(service.dynamodb, monkeypatch)
 
     def pages() -> list[tuple[str, int]]:
         responses = [service.get(f"offset={offset}&limit=1") for offset in range(len(sessions))]
@@ -140,6 +141,11 @@ def test_stack_with_day_rows_moves_to_two_levels(service: Service, monkeypatch: 
     service.put(sessions[-1])
     service.drain()
     assert pages() == [(each["id"], 6) for each in reversed(sessions)]
+    report = repairs.audit()
+    assert (report.earlier_rows, report.is_wrong, report.wrong_bins, report.unknown) == (2, True, {}, [])
+    repairs.rebuild()
+    assert numbers(service.dynamodb) == expected(sessions)
+    assert repairs.audit().is_clean
 
 
 # ------------------------------------------------------------------------------------------- audit
