@@ -22,9 +22,6 @@ def atomic_writer(path: str) -> Iterator[BinaryIO]:
 
     The new file keeps the mode of the old one, and a symbolic link keeps leading to it. Standard output (`-`) and what
     is not a regular file, such as a pipe or a device, are written in place.
-
-    Raises:
-        click.ClickException: the file cannot be written.
     """
     try:
         if path == STDOUT:

@@ -123,10 +123,6 @@ def audit(tables: Tables, *, wait: bool = False, progress: OnProgress = silent) 
 
     Args:
         wait: until the stream has delivered what is missing, or delivers nothing any more.
-
-    Raises:
-        WrongTable: one of the tables has the key of another kind of table.
-        Throttled: DynamoDB kept throttling.
     """
     tables.describe()
     first = Comparison(tables, progress)

@@ -92,50 +92,47 @@ def read_batch(
     attributes: Sequence[str] = (),
     stopped: threading.Event | None = None,
 ) -> list[Item]:
-    """Return the items of at most 100 keys, by strongly consistent reads.
+    """Return the items of at most 100 keys, by strongly consistent reads, or raise Throttled.
 
     Args:
         attributes: those to return; all unless given.
         stopped: no further try is made once it is set.
-
-    Raises:
-        Throttled: DynamoDB kept leaving keys unread.
     """
     found: list[Item] = []
-    left = list(keys)
-    for attempt in _retrying(stopped=stopped):
-        with attempt:
-            try:
-                items, left = batch_get(dynamodb, table, left, attributes)
-            except ClientError as error:
-                raise (Throttled(left) if is_transient(error) else error) from error
-            found += items
-            if left:
-                raise Throttled(left)
+
+    def read(left: Sequence[Any]) -> Sequence[Any]:
+        items, unread = batch_get(dynamodb, table, left, attributes)
+        found.extend(items)
+        return unread
+
+    _until_nothing_is_left(read, keys, stopped)
     return found
 
 
 def write_batch(
     dynamodb: DynamoDBClient, table: str, requests: Sequence[Any], stopped: threading.Event | None = None
 ) -> None:
-    """Make at most 25 writes.
+    """Make at most 25 writes, or raise Throttled."""
 
-    Args:
-        stopped: no further try is made once it is set.
+    def write(left: Sequence[Any]) -> Sequence[Any]:
+        response: Any = dynamodb.batch_write_item(RequestItems={table: left})
+        return list(response.get("UnprocessedItems", {}).get(table, []))
 
-    Raises:
-        Throttled: DynamoDB kept leaving writes undone.
-    """
-    left = list(requests)
+    _until_nothing_is_left(write, requests, stopped)
+
+
+def _until_nothing_is_left(
+    work: Callable[[Sequence[Any]], Sequence[Any]], left: Sequence[Any], stopped: threading.Event | None
+) -> None:
+    """Try a batch until DynamoDB leaves nothing of it undone."""
     for attempt in _retrying(stopped=stopped):
         with attempt:
             try:
-                response: Any = dynamodb.batch_write_item(RequestItems={table: left})
+                left = work(left)
             except ClientError as error:
-                raise (Throttled(left) if is_transient(error) else error) from error
-            left = response.get("UnprocessedItems", {}).get(table, [])
+                raise (Throttled(list(left)) if is_transient(error) else error) from error
             if left:
-                raise Throttled(left)
+                raise Throttled(list(left))
 
 
 # --------------------------------------------------------------------------------------------- reads
@@ -146,9 +143,6 @@ def describe(dynamodb: DynamoDBClient, table: str, key: Sequence[str]) -> dict[s
 
     Args:
         key: names of the attributes that the table's key must have.
-
-    Raises:
-        WrongTable: the table has another key.
     """
     response: Any = _retrying(is_throttling)(dynamodb.describe_table, TableName=table)
     names = [each["AttributeName"] for each in response["Table"]["KeySchema"]]

@@ -35,11 +35,7 @@ def has_earlier_number(row: Item) -> bool:
 
 
 def remove(tables: Tables, rows: Iterable[Item]) -> int:
-    """Remove what is of an earlier layout among these rows, and return how many rows had it.
-
-    Raises:
-        Throttled: DynamoDB kept throttling.
-    """
+    """Remove what is of an earlier layout among these rows, and return how many rows had it."""
     rows = list(rows)
     keys = [{SCOPE: row[SCOPE], BUCKET: row[BUCKET]} for row in rows if is_earlier_row(row)]
     for chunk in chunks(keys, BATCH_WRITES):

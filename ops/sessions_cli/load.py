@@ -30,22 +30,16 @@ WORKERS: Final = 8
 THROTTLED: Final = "DynamoDB kept throttling"
 
 
+RejectedLine = tuple[Line, str]
+"""A line that was not loaded, and why."""
+
+
 class ParsedLine(NamedTuple):
     """A line and the item that it is stored as."""
 
     line: Line
+    id: str
     item: Item
-
-    @property
-    def id(self) -> str:
-        return str(self.item[ID]["S"])
-
-
-class RejectedLine(NamedTuple):
-    """A line that was not loaded, and why."""
-
-    line: Line
-    reason: str
 
 
 class LoadResult(NamedTuple):
@@ -65,9 +59,6 @@ def load(dynamodb: DynamoDBClient, table: str, lines: Iterable[Line], on_result:
 
     Args:
         on_result: called with the result of every batch and of every invalid line.
-
-    Raises:
-        ClientError, BotoCoreError: the table is missing, forbidden or out of reach; what has been written stays.
     """
     writer = BatchWriter(dynamodb, table)
     pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="load")
@@ -88,11 +79,12 @@ def _parse(lines: Iterable[Line], on_result: OnResult) -> Iterator[ParsedLine]:
     places: dict[str, str] = {}
     for line in lines:
         try:
-            parsed = ParsedLine(line, item_of(parse_line(line.text)))
+            item = item_of(parse_line(line.text))
+            parsed = ParsedLine(line, item[ID]["S"], item)
             if parsed.id in places:
                 raise InvalidLine(f"id: {parsed.id} is already in {places[parsed.id]}")
         except InvalidLine as error:
-            on_result(LoadResult(0, [RejectedLine(line, str(error))]))
+            on_result(LoadResult(0, [(line, str(error))]))
         else:
             places[parsed.id] = line.place
             yield parsed
@@ -125,13 +117,13 @@ class BatchWriter:
         try:
             stored = read_batch(self._dynamodb, self._table, keys, (ID, *INDEX_KEYS), self._stopped)
         except Throttled:
-            return LoadResult(0, [RejectedLine(parsed.line, THROTTLED) for parsed in batch])
+            return LoadResult(0, [(parsed.line, THROTTLED) for parsed in batch])
         stored_by_id = {item[ID]["S"]: item for item in stored}
         rejected, accepted = [], []
         for parsed in batch:
             changes = _fixed_fields_changed(stored_by_id.get(parsed.id), parsed.item)
             if changes:
-                rejected.append(RejectedLine(parsed.line, changes))
+                rejected.append((parsed.line, changes))
             else:
                 accepted.append(parsed)
         if accepted:
@@ -145,13 +137,13 @@ class BatchWriter:
             write_batch(self._dynamodb, self._table, requests, self._stopped)
         except Throttled as throttled:
             left = {request["PutRequest"]["Item"][ID]["S"] for request in throttled.left}
-            return [RejectedLine(parsed.line, THROTTLED) for parsed in batch if parsed.id in left]
+            return [(parsed.line, THROTTLED) for parsed in batch if parsed.id in left]
         except (ClientError, ParamValidationError, RecursionError) as error:
             reason = _refusal(error)
             if reason is None:
                 raise
             if len(batch) == 1:
-                return [RejectedLine(batch[0].line, f"refused: {reason}")]
+                return [(batch[0].line, f"refused: {reason}")]
             # DynamoDB refuses all 25 for one of them, and does not say which.
             return [rejected for parsed in batch for rejected in self._put([parsed])]
         return []

@@ -54,11 +54,6 @@ def rebuild(
         empty_first: delete all rows of the counts table first, which is needed only if bins are wrong although their
             markers are right. Nothing else may count in the meantime: disable the stream's event source mapping, wait
             a minute for its last batch, and enable it afterwards.
-
-    Raises:
-        StillCounting: something counted while the table was being emptied; nothing was rebuilt.
-        WrongTable: one of the tables has the key of another kind of table.
-        Throttled: DynamoDB kept throttling.
     """
     tables.describe()
     if empty_first:
@@ -139,10 +134,6 @@ def empty(tables: Tables, progress: OnProgress = silent) -> None:
 
     A session that is counted in the meantime may lose its bins and keep its marker, which no rebuild would notice. The
     second scan finds a writer that is still at work.
-
-    Raises:
-        StillCounting: the table has rows again.
-        Throttled: DynamoDB kept throttling.
     """
     for page in tables.scan_counts("emptying the counts", progress):
         keys = [{SCOPE: row[SCOPE], BUCKET: row[BUCKET]} for row in page]

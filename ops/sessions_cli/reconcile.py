@@ -49,19 +49,11 @@ class Reconciler:
         self._counts = CountWriter(tables.dynamodb, tables.counts)
 
     def reconcile(self, session_ids: Sequence[str]) -> ReconcileReport:
-        """Read sessions and bring their markers to them.
-
-        Raises:
-            Throttled: DynamoDB kept throttling.
-        """
+        """Read sessions and bring their markers to them."""
         return self.apply(self._tables.read_session_keys(session_ids))
 
     def apply(self, observed: Mapping[str, Marker]) -> ReconcileReport:
-        """Bring the markers of sessions to the keys that were read, and read again what was written.
-
-        Raises:
-            Throttled: DynamoDB kept throttling.
-        """
+        """Bring the markers of sessions to the keys that were read, and read again what was written."""
         report = ReconcileReport()
         waiting = dict(observed)
         updated: set[str] = set()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from time import sleep
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -54,17 +54,15 @@ class RedriveReport:
     """Messages that stay in the queue, and why."""
 
 
-class RecordsExpired(Exception):
-    """The stream does not hold the records any more."""
+class NotCounted(Exception):
+    """The sessions of a message could not be counted; the text says why."""
+
+
+EXPIRED: Final = "Its records are no longer in the stream; `sessions counts rebuild` counts their sessions."
 
 
 def redrive(
-    tables: Tables,
-    streams: DynamoDBStreamsClient,
-    sqs: SQSClient,
-    queue_url: str,
-    *,
-    progress: OnProgress = silent,
+    tables: Tables, streams: DynamoDBStreamsClient, sqs: SQSClient, queue_url: str, progress: OnProgress = silent
 ) -> RedriveReport:
     """Count the sessions of every message in the failure queue as they are now, and delete the message.
 
@@ -73,56 +71,46 @@ def redrive(
     """
     reconciler = Reconciler(tables)
     report = RedriveReport()
+    receive: dict[str, Any] = {"MaxNumberOfMessages": MESSAGES, "VisibilityTimeout": HIDDEN_SECONDS}
     while True:
-        response = sqs.receive_message(
-            QueueUrl=queue_url,
-            MaxNumberOfMessages=MESSAGES,
-            WaitTimeSeconds=WAIT_SECONDS,
-            VisibilityTimeout=HIDDEN_SECONDS,
-        )
+        response = sqs.receive_message(QueueUrl=queue_url, WaitTimeSeconds=WAIT_SECONDS, **receive)
         messages = response.get("Messages", [])
-        if not messages:
-            return report
         for message in messages:
             if message["MessageId"] in report.kept:
                 return report  # only messages that were kept come back
-            reason = _count(streams, reconciler, message["Body"], report)
-            if reason is None:
+            try:
+                report.sessions += _count(streams, reconciler, message["Body"])
+            except NotCounted as error:
+                report.kept[message["MessageId"]] = str(error)
+            else:
                 sqs.delete_message(QueueUrl=queue_url, ReceiptHandle=message["ReceiptHandle"])
                 report.done += 1
-            else:
-                report.kept[message["MessageId"]] = reason
             progress("redriving messages", report.done + len(report.kept), None)
+        if not messages:
+            return report
 
 
-def _count(streams: DynamoDBStreamsClient, reconciler: Reconciler, body: str, report: RedriveReport) -> str | None:
-    """Count the sessions that a message names, and return why they could not be counted, or None."""
+def _count(streams: DynamoDBStreamsClient, reconciler: Reconciler, body: str) -> int:
+    """Count the sessions that a message names, and return how many there are, or raise NotCounted."""
     try:
         batch = json.loads(body)["DDBStreamBatchInfo"]
         place = batch["streamArn"], batch["shardId"], batch["startSequenceNumber"], int(batch["endSequenceNumber"])
     except (ValueError, KeyError, TypeError):
-        return "This is not a message of the stream's event source mapping."
+        raise NotCounted("This is not a message of the stream's event source mapping.") from None
     try:
         session_ids = _session_ids(streams, *place)
-        reconciled = reconciler.reconcile(session_ids)
-    except RecordsExpired:
-        return "Its records are no longer in the stream; `sessions counts rebuild` counts their sessions."
+        failed = reconciler.reconcile(session_ids).failed
     except (ClientError, BotoCoreError, Throttled) as error:
         if isinstance(error, Throttled) or is_transient(error):
-            return f"DynamoDB is busy or cannot be reached ({error}); run this again."
+            raise NotCounted(f"DynamoDB is busy or cannot be reached ({error}); run this again.") from error
         raise
-    report.sessions += len(session_ids)
-    if reconciled.failed:
-        return "; ".join(f"{session_id}: {reason}" for session_id, reason in reconciled.failed.items())
-    return None
+    if failed:
+        raise NotCounted("; ".join(f"{session_id}: {reason}" for session_id, reason in failed.items()))
+    return len(session_ids)
 
 
 def _session_ids(streams: DynamoDBStreamsClient, stream_arn: str, shard_id: str, start: str, end: int) -> list[str]:
-    """Return the sessions of the records from one sequence number to another, each once.
-
-    Raises:
-        RecordsExpired: the stream does not hold all of the records any more.
-    """
+    """Return the sessions of the records from one sequence number to another, each once."""
     session_ids: dict[str, None] = {}
     empty_reads = 0
     try:
@@ -146,6 +134,6 @@ def _session_ids(streams: DynamoDBStreamsClient, stream_arn: str, shard_id: str,
             iterator = response.get("NextShardIterator")
     except ClientError as error:
         if error.response["Error"]["Code"] in _EXPIRED:
-            raise RecordsExpired from error
+            raise NotCounted(EXPIRED) from error
         raise
-    raise RecordsExpired  # the shard ended before the last record of the batch
+    raise NotCounted(EXPIRED)  # the shard ended before the last record of the batch

@@ -19,9 +19,6 @@ class RejectsFile:
         Args:
             source: where the lines come from.
             path: None for a file in the current folder with the source's name and the ending .rejects.ndjson.
-
-        Raises:
-            click.ClickException: the path is the source itself.
         """
         if path is not None and source != STDIN and path.exists() and path.samefile(source):
             raise click.ClickException(f"--rejects {path} is FILE itself.")
@@ -46,11 +43,7 @@ class RejectsFile:
         return " ".join(sentences)
 
     def write(self, line: Line) -> None:
-        """Add a line, unless it is too long to have been read to its end.
-
-        Raises:
-            click.ClickException: the file cannot be written.
-        """
+        """Add a line, unless it is too long to have been read to its end."""
         if len(line.text) > LINE_BYTES:
             self._too_long += 1
             return

@@ -41,11 +41,7 @@ class Snapshot(NamedTuple):
 
 
 def save(cloudformation: Any, stack: str) -> Snapshot | None:
-    """Return what a stack is made of now, or None if it does not exist yet.
-
-    Raises:
-        ClientError: CloudFormation refused.
-    """
+    """Return what a stack is made of now, or None if it does not exist yet."""
     try:
         [described] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
     except ClientError as error:
@@ -65,10 +61,6 @@ def restore(cloudformation: Any, s3: Any, stack: str, snapshot: Snapshot) -> boo
 
     Returns:
         Whether there was anything to change.
-
-    Raises:
-        RollbackFailed: CloudFormation could not do it, or not in time.
-        ClientError: AWS refused.
     """
     rollout = {name: value for name, value in ROLLOUT.items() if name in snapshot.parameters}
     parameters = snapshot.parameters | rollout
@@ -93,11 +85,7 @@ def restore(cloudformation: Any, s3: Any, stack: str, snapshot: Snapshot) -> boo
 
 
 def upload(s3: Any, stack: str, template: str) -> str:
-    """Put the template beside its artifacts, since an UpdateStack request takes no more than 51,200 bytes.
-
-    Raises:
-        RollbackFailed: the template has no artifact, so its bucket is unknown.
-    """
+    """Put the template beside its artifacts, since an UpdateStack request takes no more than 51,200 bytes."""
     artifact = ARTIFACT.search(template)
     if artifact is None:
         raise RollbackFailed("The template names no artifact, such as s3://bucket/key, whose bucket could hold it.")

@@ -19,9 +19,6 @@ class Selection:
         """
         Args:
             path: a file with one id on each line; blank lines do not count.
-
-        Raises:
-            click.ClickException: the file cannot be read, has a line that is no id, or has no line.
         """
         try:
             text = path.read_text(encoding="utf-8-sig")

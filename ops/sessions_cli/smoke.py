@@ -10,7 +10,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import click
 import requests
@@ -67,10 +67,7 @@ class Reply:
         self.request = request
         self.status = response.status_code
         self.headers = response.headers
-        self.links = {
-            relation: {name: values[0] for name, values in parse_qs(link["url"].removeprefix("?")).items()}
-            for relation, link in response.links.items()
-        }
+        self.links = {name: dict(parse_qsl(link["url"].removeprefix("?"))) for name, link in response.links.items()}
         try:
             self.body = response.json()
         except ValueError:
@@ -83,35 +80,32 @@ class Reply:
 
     def page(self) -> dict[str, Any]:
         """Return the body of a successful response, after checking its form, fields and order."""
-        self.expect(self.status == 200, f"status {self.status} and not 200: {self.body}")
-        self._expect_headers()
+        self._expect(200)
         body = self.body
-        fields = set(Page.__annotations__)
-        self.expect(isinstance(body, dict) and set(body) == fields, f"fields other than {fields}")
+        self.expect(isinstance(body, dict) and body.keys() == Page.__annotations__.keys(), "other fields of the page")
         for session in body["data"]:
-            missing = set(Session.__annotations__) - set(session)
+            missing = Session.__annotations__.keys() - session.keys()
             self.expect(not missing, f"{session.get('id')} has no {', '.join(sorted(missing))}")
             read_session(session, extra="forbid")
         keys = _keys(body)
-        self.expect(keys == sorted(keys, reverse=True), "sessions are not newest first")
-        self.expect(len(set(keys)) == len(keys), "a session is there twice")
+        self.expect(keys == sorted(set(keys), reverse=True), "sessions are not newest first, or one is there twice")
         return dict(body)
 
     def error(self, status: int, code: str) -> str:
         """Return the message of an error response, after checking its form."""
-        self.expect(self.status == status, f"status {self.status} and not {status}: {self.body}")
-        self._expect_headers()
+        self._expect(status)
         match self.body:
             case {"error": {"code": str(found), "message": str(message), **more}, **others} if not more and not others:
                 self.expect(found == code, f"code {found} and not {code}")
                 return message
         raise ContractBroken(f"{self.request}: not an error of the contract: {self.body}")
 
-    def _expect_headers(self) -> None:
+    def _expect(self, status: int) -> None:
+        self.expect(self.status == status, f"status {self.status} and not {status}: {self.body}")
         kind = self.headers.get("Content-Type", "")
         self.expect(kind.split(";")[0] == "application/json", f"content type {kind!r}")
         self.expect(self.headers.get("Cache-Control") == "no-store", "no Cache-Control: no-store")
-        self.expect(bool(self.headers.get("X-Request-Id")), "no X-Request-Id")
+        self.expect("X-Request-Id" in self.headers, "no X-Request-Id")
 
 
 class Api:
@@ -135,22 +129,11 @@ class Api:
         return self.send(urlencode(query), Authorization=self.key)
 
     def send(self, query: str = "", *, method: str = "GET", path: str = PATH, **headers: str) -> Reply:
-        """Return the response to a request.
-
-        Raises:
-            click.ClickException: there is no response, or DynamoDB is at this address.
-        """
-        target = path + (f"?{query}" if query else "")
-        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        target = f"{path}?{query}" if query else path
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        options: dict[str, Any] = {"timeout": TIMEOUTS, "allow_redirects": False, "verify": self._ca_bundle}
         try:
-            response = self._session.request(
-                method,
-                self._url + target,
-                headers=headers,
-                timeout=TIMEOUTS,
-                allow_redirects=False,
-                verify=self._ca_bundle,
-            )
+            response = self._session.request(method, self._url + target, headers=named, **options)
         except OSError as error:  # RequestException, or a bundle that cannot be read
             cause = error.args[0] if error.args else error
             reason = " ".join(str(getattr(cause, "reason", cause)).split())
@@ -280,9 +263,8 @@ def _last_page(api: Api) -> str | None:
 def _past_the_end(api: Api) -> None:
     reply = api.get(offset=INT32_MAX)
     page = reply.page()
-    reply.expect(page["data"] == [], "sessions past the end")
     total = api.get(limit=1).page()["total"]
-    reply.expect(page["total"] == total, f"total {page['total']}, {total} on the first page")
+    reply.expect((page["data"], page["total"]) == ([], total), f"sessions past the end, or not a total of {total}")
 
 
 @_while_unchanged
@@ -293,11 +275,9 @@ def _agent(api: Api) -> str | None:
     agent_id = everything["data"][0]["agent_id"]
     reply = api.get(agent_id=agent_id)
     page = reply.page()
-    others = {session["agent_id"] for session in page["data"]} - {agent_id}
-    reply.expect(not others, f"sessions of {', '.join(others)}")
-    reply.expect(bool(page["data"]), "no session, though the first of all is this agent's")
-    total = everything["total"]
-    reply.expect(page["total"] <= total, f"total {page['total']}, {total} of all agents")
+    agents = {session["agent_id"] for session in page["data"]}
+    reply.expect(agents == {agent_id}, f"sessions of {', '.join(agents) or 'nobody'}")
+    reply.expect(page["total"] <= everything["total"], f"total {page['total']}, {everything['total']} of all agents")
     return None
 
 

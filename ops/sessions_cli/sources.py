@@ -76,9 +76,6 @@ class Source:
         """
         Args:
             path: a file, a folder, the manifest of an export, or `-` for standard input.
-
-        Raises:
-            UnreadableSource: there is nothing to read, or it cannot be read.
         """
         self.path = path
         self._items: int | None = None
@@ -99,11 +96,7 @@ class Source:
             return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
     def lines(self) -> Iterator[Line]:
-        """Yield every line that is not empty.
-
-        Raises:
-            UnreadableSource: a file cannot be read, or does not have one session on each line.
-        """
+        """Yield every line that is not empty."""
         if self.path == STDIN:
             yield from self._lines(sys.stdin.buffer, "")
         for path in self._files:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from rich.filesize import decimal
+
 from sessions.schema import ID, KEY_HASH, index_keys
 from sessions_cli.bulk import describe, scan
 from sessions_cli.tables import COUNTS_KEY, INDEX_KEYS, SESSIONS_KEY
@@ -27,12 +29,7 @@ FUNCTIONS: Final = {
 
 
 def status(target: Target) -> dict[str, Any]:
-    """Return what can be found out without reading a whole table; some of it needs a stack.
-
-    Raises:
-        ConfigurationError: no target was given.
-        WrongTable: a table has the key of another kind of table.
-    """
+    """Return what can be found out without reading a whole table; some of it needs a stack."""
     found: dict[str, Any] = {
         "target": target.stack or target.description,
         "tables": {
@@ -154,7 +151,7 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the status for people, as titles and texts."""
     yield "target", str(found["target"])
     for table in found["tables"].values():
-        size = _size(table["approximate_bytes"])
+        size = decimal(table["approximate_bytes"])
         yield "table", f"{table['name']}: {table['status']}, about {table['approximate_items']:,} items, {size}"
     yield "counted", f"{found['counted']['counted']} of {found['counted']['sample']} sampled sessions"
     if "stack" in found:
@@ -170,11 +167,3 @@ def rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "deployed", f"{found['stack']['deployed_at']}, {found['stack']['status']}"
     for problem in problems(found):
         yield "!", problem
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:,.0f} {unit}" if unit == "B" else f"{count:,.1f} {unit}"
-        count /= 1000
-    return f"{count:,.1f} TB"

@@ -54,11 +54,7 @@ class Tables(NamedTuple):
     counts: str
 
     def describe(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return DynamoDB's descriptions of both.
-
-        Raises:
-            WrongTable: one of them has the key of another kind of table.
-        """
+        """Return DynamoDB's descriptions of both."""
         return (
             describe(self.dynamodb, self.sessions, SESSIONS_KEY),
             describe(self.dynamodb, self.counts, COUNTS_KEY),
@@ -81,11 +77,7 @@ class Tables(NamedTuple):
             progress(step, done, total)
 
     def read_session_keys(self, session_ids: Sequence[str]) -> dict[str, Marker]:
-        """Return the index keys of each session, by strongly consistent reads; None if it does not exist.
-
-        Raises:
-            Throttled: DynamoDB kept throttling.
-        """
+        """Return the index keys of each session, by strongly consistent reads; None if it does not exist."""
         found: dict[str, Marker] = dict.fromkeys(session_ids)
         for chunk in chunks(session_ids, BATCH_GET_KEYS):
             keys = [{ID: {"S": session_id}} for session_id in chunk]
@@ -94,11 +86,7 @@ class Tables(NamedTuple):
         return found
 
     def read_markers(self, session_ids: Sequence[str]) -> dict[str, Marker]:
-        """Return the marker of each session, by strongly consistent reads.
-
-        Raises:
-            Throttled: DynamoDB kept throttling.
-        """
+        """Return the marker of each session, by strongly consistent reads."""
         found: dict[str, Marker] = dict.fromkeys(session_ids)
         for chunk in chunks(filter(is_valid_marker_id, session_ids), BATCH_GET_KEYS):
             keys = [marker_key(session_id) for session_id in chunk]
@@ -107,11 +95,7 @@ class Tables(NamedTuple):
         return found
 
     def read_bins(self, rows: Iterable[Row]) -> dict[Bin, int]:
-        """Return the bins of these count rows, by strongly consistent reads.
-
-        Raises:
-            Throttled: DynamoDB kept throttling.
-        """
+        """Return the bins of these count rows, by strongly consistent reads."""
         found: dict[Bin, int] = {}
         for chunk in chunks(rows, BATCH_GET_KEYS):
             for row in read_batch(self.dynamodb, self.counts, [count_row_key(*each) for each in chunk]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 from botocore.exceptions import BotoCoreError, ClientError
@@ -19,26 +19,13 @@ NOT_YET: Final = 3
 """Exit statuses of a command that failed in part, and of an audit that found only what is not counted yet."""
 
 
-class NameOption(NamedTuple):
-    """An option that names a table or a queue."""
-
-    flag: str
-    variable: str
-    help: str
-
-    @property
-    def option(self) -> Decorator:
-        metavar = "URL" if self.flag.endswith("url") else "NAME"
-        return click.option(self.flag, metavar=metavar, envvar=self.variable, show_envvar=True, help=self.help)
-
-
 NAME_OPTIONS: Final = {
-    SESSIONS: NameOption("--table", "SESSIONS_TABLE", "Table of the sessions."),
-    COUNTS: NameOption("--counts-table", "COUNTS_TABLE", "Table of the counts."),
-    API_KEYS: NameOption("--table", "API_KEYS_TABLE", "Table of the API keys."),
-    FAILURE_QUEUE: NameOption("--queue-url", "FAILURE_QUEUE_URL", "Failure queue of the stream."),
+    SESSIONS: ("--table", "SESSIONS_TABLE", "Table of the sessions."),
+    COUNTS: ("--counts-table", "COUNTS_TABLE", "Table of the counts."),
+    API_KEYS: ("--table", "API_KEYS_TABLE", "Table of the API keys."),
+    FAILURE_QUEUE: ("--queue-url", "FAILURE_QUEUE_URL", "URL of the failure queue of the stream."),
 }
-"""Options by the output of the stack that has the same name."""
+"""The option, the variable and the help of each output of the stack that may be named by itself."""
 
 STACK: Final[Decorator] = click.option("--stack", metavar="NAME", help="CloudFormation stack that names the tables.")
 ENDPOINT_URL: Final[Decorator] = click.option(
@@ -63,7 +50,7 @@ def on_target(*resources: str) -> Decorator:
             ctx = click.get_current_context()
             given = {}
             for resource in resources:
-                parameter = NAME_OPTIONS[resource].flag.removeprefix("--").replace("-", "_")
+                parameter = NAME_OPTIONS[resource][0].removeprefix("--").replace("-", "_")
                 name = parameters.pop(parameter)
                 # The command line takes precedence over the stack, and the stack over the environment.
                 if not stack or ctx.get_parameter_source(parameter) is ParameterSource.COMMANDLINE:
@@ -75,9 +62,10 @@ def on_target(*resources: str) -> Decorator:
                 raise click.ClickException(target.explain(error)) from None
 
         decorated: Callable[..., None] = run_on_target
-        for option in (STACK, ENDPOINT_URL, *(NAME_OPTIONS[resource].option for resource in reversed(resources))):
-            decorated = option(decorated)
-        return decorated
+        for resource in resources:
+            flag, variable, text = NAME_OPTIONS[resource]
+            decorated = click.option(flag, metavar="NAME", envvar=variable, show_envvar=True, help=text)(decorated)
+        return STACK(ENDPOINT_URL(decorated))
 
     return decorate
 

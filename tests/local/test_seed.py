@@ -59,5 +59,6 @@ def test_a_json_array_is_refused_with_its_remedy(service: Service, tmp_path: Pat
     with pytest.raises(CannotStart) as refusal:
         Seed(str(path)).load(service.dynamodb, silent)
     assert str(refusal.value) == (
-        f"DATA: {path} is a JSON array, not one session on each line; `jq -c '.[]' {path} > sessions.ndjson` converts it."
+        f"DATA: {path} is a JSON array, not one session on each line; "
+        f"`jq -c '.[]' {path} > sessions.ndjson` converts it."
     )
