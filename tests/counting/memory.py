@@ -1,12 +1,9 @@
-"""A DynamoDB in memory for the calls that counting and paging make: moto's responses, some hundred times faster.
-
-`test_memory.py` compares its responses with moto's while the real code makes the calls.
-"""
+"""A DynamoDB in memory for the calls that counting and paging make: moto's responses, some hundred times faster."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -31,32 +28,13 @@ def client_error(code: str, operation: str, reasons: Iterable[str] = (), status:
     return ClientError(response, operation)
 
 
-class Paginator:
-    """Follows the cursor of an operation, as botocore's paginators do."""
-
-    def __init__(self, operation: Callable[..., dict[str, Any]]) -> None:
-        self._operation = operation
-
-    def paginate(self, **parameters: Any) -> Iterator[dict[str, Any]]:
-        page: dict[str, Any] = {}
-        while not page or "LastEvaluatedKey" in page:
-            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]} if page else {}
-            page = self._operation(**parameters, **start)
-            yield page
-
-
 class Memory:
     """The tables, and the methods of a client that are used on them."""
 
-    def __init__(self, page: int = 1000, names_the_end: bool = True) -> None:
+    def __init__(self, page: int = 1000) -> None:
         self.tables: dict[str, dict[tuple[str, ...], Item]] = {name: {} for name in KEYS}
         self.page = page
         """Items in one cursor page, which DynamoDB bounds in bytes."""
-        self.names_the_end = names_the_end
-        """Whether a Query that ends at its limit names a last key, though nothing may follow: moto's names none."""
-
-    def get_paginator(self, operation: str) -> Paginator:
-        return Paginator(getattr(self, operation))
 
     def describe_table(self, TableName: str) -> dict[str, Any]:  # noqa: N803
         keys = [{"AttributeName": name} for name in KEYS[TableName]]
@@ -121,7 +99,7 @@ class Memory:
         page: dict[str, Any] = {"Count": len(items[:size]), "ScannedCount": len(items[:size])}
         if parameters.get("Select") != "COUNT":
             page["Items"] = [dict(item) for item in items[:size]]
-        if len(items) > size or (self.names_the_end and len(items) == size == parameters.get("Limit")):
+        if len(items) > size or len(items) == size == parameters.get("Limit"):  # as DynamoDB, unlike moto
             page["LastEvaluatedKey"] = {name: items[size - 1][name] for name in names}
         return page
 
@@ -167,9 +145,6 @@ class Hooked:
     def called(self, operation: str) -> list[dict[str, Any]]:
         """Return the parameters of every call of an operation."""
         return [parameters for name, parameters in self.calls if name == operation]
-
-    def get_paginator(self, operation: str) -> Paginator:
-        return Paginator(getattr(self, operation))
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
         def call(**parameters: Any) -> Any:

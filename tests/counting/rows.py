@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from sessions_cli.bulk import scan
+
 Row = tuple[str, str, str]
 """Scope, bucket and bin."""
 
@@ -14,8 +16,7 @@ Numbers = dict[Row, int]
 
 def rows(dynamodb: Any) -> list[dict[str, Any]]:
     """Return every row of the counts table."""
-    pages = dynamodb.get_paginator("scan").paginate(TableName="counts", ConsistentRead=True)
-    return [row for page in pages for row in page["Items"]]
+    return [row for page in scan(dynamodb, "counts") for row in page]
 
 
 def numbers(dynamodb: Any) -> Numbers:

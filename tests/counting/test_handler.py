@@ -99,11 +99,13 @@ def test_removed_item_without_a_key_is_not_named(engine: Hooked, lines: Lines) -
     assert (line["level"], line["UncountedItems"]) == ("INFO", [0])
 
 
-def test_id_too_long_for_a_marker_does_not_affect_others(engine: Hooked, lines: Lines) -> None:
-    long = "s" * 2041
-    item = item_of(FIRST) | {"id": {"S": long}}
-    assert deliver(record("INSERT", long, 1, NewImage=item), insert(OTHER, 2)) == []
-    assert numbers(engine) == expected([OTHER])
+@pytest.mark.parametrize(("letter", "fits"), [("s", 2040), ("é", 1020)], ids=["ASCII", "two bytes"])
+def test_id_too_long_for_a_marker_is_named_and_not_counted(
+    engine: Hooked, letter: str, fits: int, lines: Lines
+) -> None:
+    longest, long = letter * fits, letter * fits + "s"
+    assert deliver(*(record("INSERT", each, 1, NewImage=item_of(FIRST)) for each in (longest, long))) == []
+    assert markers(engine) == {longest}
     assert lines()[0]["uncounted"] == {long: "in no list and not counted: its id is too long"}
 
 

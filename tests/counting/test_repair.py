@@ -102,18 +102,6 @@ def test_session_that_changes_during_a_rebuild_ends_right(
     assert repairs.audit().is_clean
 
 
-def test_rebuild_reports_a_refused_session_and_counts_the_others(engine: Hooked, repairs: Repairs) -> None:
-    def refuse(operation: str, parameters: dict[str, Any], proceed: Proceed) -> Any:
-        if operation == "transact_write_items" and FIRST["id"] in str(parameters):
-            raise client_error("TransactionCanceledException", operation, ["ValidationError"])
-        return proceed()
-
-    put(engine, FIRST, OTHER)
-    engine.around = refuse
-    assert repairs.rebuild().failed == {FIRST["id"]: "TransactionCanceledException: ValidationError"}
-    assert numbers(engine) == expected([OTHER])
-
-
 def test_stack_with_day_rows_moves_to_two_levels(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     def put_item(table: str, item: dict[str, Any]) -> None:
         service.dynamodb.put_item(TableName=table, Item=item)

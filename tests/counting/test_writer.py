@@ -13,7 +13,7 @@ from sessions import client
 from sessions.counting import writer
 from sessions.counting.transitions import as_observed
 from sessions.counting.writer import CountWriter, Outcome
-from sessions.schema import PARTITION_KEY_BYTES, IndexKeys, is_valid_marker_id
+from sessions.schema import IndexKeys
 from tests.counting.memory import Hooked
 from tests.counting.rows import numbers
 from tests.service import TEMPLATE
@@ -188,16 +188,6 @@ def test_pauses_are_random_and_double_up_to_the_longest(monkeypatch: pytest.Monk
     monkeypatch.setattr(writer, "random", SimpleNamespace(uniform=lambda low, high: low + high / 2))
     count(failing("batch_get_item", faults=[refusal("ThrottlingException")] * 5))
     assert clock.pauses == [0.025, 0.05, 0.1, 0.125, 0.125]
-
-
-@pytest.mark.parametrize(
-    ("session_id", "is_valid"),
-    [("s" * 2040, True), ("s" * 2041, False), ("é" * 1020, True), ("é" * 1020 + "s", False), ("session_\ud800", False)],
-    ids=range(5),
-)
-def test_marker_id_is_valid_up_to_the_bytes_of_a_key(session_id: str, is_valid: bool) -> None:
-    assert PARTITION_KEY_BYTES == 2048
-    assert is_valid_marker_id(session_id) is is_valid
 
 
 def test_last_call_ends_before_lambdas_timeout() -> None:
