@@ -272,12 +272,12 @@ class Counting(RuleBasedStateMachine):
     def _around(self, operation: str, parameters: dict[str, Any], proceed: Callable[[], Any]) -> Any:
         fate = self._fate(operation, sessions_of(parameters))
         if fate in FAILS_BEFORE:
-            raise FAILS_BEFORE[fate]
+            raise FAILS_BEFORE[fate].with_traceback(None)
         if fate == "unprocessed":
             return {"Responses": {}, "UnprocessedKeys": parameters["RequestItems"]}
         response = proceed()
         if fate in FAILS_AFTER:
-            raise FAILS_AFTER[fate]
+            raise FAILS_AFTER[fate].with_traceback(None)
         return response
 
     def _fate(self, operation: str, sessions: list[str]) -> str:
