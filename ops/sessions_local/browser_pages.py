@@ -31,60 +31,56 @@ PAGE_HEADERS: Final = {
 }
 
 
-class BrowserPages:
-    """The pages, in front of the API; the API's own clients, which do not accept HTML, get nothing of them."""
+def with_pages(api: Callable[[Request], Response], keys: Mapping[str, str]) -> Application:
+    """Return the API and the pages as one WSGI application; clients that do not accept HTML get nothing of the pages.
 
-    def __init__(self, api: Callable[[Request], Response], keys: Mapping[str, str]) -> None:
-        """
-        Args:
-            keys: the demo key of each organization; read again for every request.
-        """
-        self._api = api
-        self._keys = keys
+    Args:
+        keys: the demo key of each organization; read again for every request.
+    """
 
-    def application(self) -> Application:
-        """Return pages, their files and the API as one WSGI application."""
-        files = {"/site": str(FOLDER)} | {f"/site/{name}": str(_swagger_ui() / name) for name in SWAGGER_FILES}
-        return SharedDataMiddleware(Request.application(self._respond), files, cache=False)
-
-    def _respond(self, request: Request) -> Response:
-        page = self._page(request) if request.method in ("GET", "HEAD") else None
+    @Request.application
+    def respond(request: Request) -> Response:
+        page = _page_of(request, keys) if request.method in ("GET", "HEAD") else None
         if page is not None:
             return page
-        response = self._api(request)
+        response = api(request)
         if response.status_code == HTTPStatus.NOT_FOUND and request.method == "GET" and _accepts(request, "text/html"):
             # Links are relative, so that they hold below a path prefix; here the address may be deep.
             base = "../" * (request_path(request).count("/") - 1) or "./"
-            page = _page("not-found.html")
+            page = _file("not-found.html")
             page.data = page.data.replace(b"<head>", f'<head>\n<base href="{base}">'.encode())
             page.status_code = HTTPStatus.NOT_FOUND
             return page
         return response
 
-    def _page(self, request: Request) -> Response | None:
-        is_browser = _accepts(request, "text/html")
-        match request_path(request):
-            case "/" if is_browser:
-                return _page("console.html")
-            case "/docs":
-                return _page("docs.html")
-            case "/docs/" if is_browser:
-                return redirect("../docs", HTTPStatus.PERMANENT_REDIRECT)
-            case "/openapi.json":
-                server = {"url": "/", "description": "The local API"}
-                return _json(openapi_document.document() | {"servers": [server]})
-            case "/site/organizations.json":
-                return _json([{"organization_id": each, "key": key} for each, key in list(self._keys.items())])
-            case "/favicon.ico" if _accepts(request, "image/"):
-                return Response((FOLDER / "icon.svg").read_bytes(), content_type="image/svg+xml")
-        return None
+    files = {"/site": str(FOLDER)} | {f"/site/{name}": str(_swagger_ui() / name) for name in SWAGGER_FILES}
+    return SharedDataMiddleware(respond, files, cache=False)
+
+
+def _page_of(request: Request, keys: Mapping[str, str]) -> Response | None:
+    is_browser = _accepts(request, "text/html")
+    match request_path(request):
+        case "/" if is_browser:
+            return _file("console.html")
+        case "/docs":
+            return _file("docs.html")
+        case "/docs/" if is_browser:
+            return redirect("../docs", HTTPStatus.PERMANENT_REDIRECT)
+        case "/openapi.json":
+            server = {"url": "/", "description": "The local API"}
+            return _json(openapi_document.document() | {"servers": [server]})
+        case "/site/organizations.json":
+            return _json([{"organization_id": each, "key": key} for each, key in list(keys.items())])
+        case "/favicon.ico" if _accepts(request, "image/"):
+            return Response((FOLDER / "icon.svg").read_bytes(), content_type="image/svg+xml")
+    return None
 
 
 def _accepts(request: Request, kind: str) -> bool:
     return kind in request.headers.get("Accept", "").lower()
 
 
-def _page(name: str) -> Response:
+def _file(name: str) -> Response:
     text = (FOLDER / name).read_text(encoding="utf-8")
     return Response(text, 200, PAGE_HEADERS, content_type="text/html; charset=utf-8")
 

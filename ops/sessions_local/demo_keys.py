@@ -36,11 +36,7 @@ class DemoKeys:
         key = demo_key(organization_id)
         if not organization_id.startswith("org_") or parse_key([key]) != key:
             self._impossible.add(organization_id)
-            print(
-                f"{organization_id!r} gets no demo key, since {key!r} is not a valid API key; "
-                "`sessions keys create` issues another",
-                file=sys.stderr,
-            )
+            print(f"{organization_id!r} gets no demo key: {key!r} is not a valid API key", file=sys.stderr)
             return
         put(self._dynamodb, self._table, key, organization_id, "local")
         self.issued[organization_id] = key

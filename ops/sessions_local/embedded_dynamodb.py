@@ -39,10 +39,6 @@ class EmbeddedDynamoDB:
     """moto's DynamoDB, served from the moment it is made."""
 
     def __init__(self, listener: socket.socket) -> None:
-        """
-        Args:
-            listener: a listening socket, which is taken over.
-        """
         self.url = self.streams_url = url_of(listener)
         self._lock = threading.Lock()  # moto has no locks of its own
         self._services = {
@@ -54,12 +50,7 @@ class EmbeddedDynamoDB:
         serve(listener, Request.application(self._respond), "dynamodb")
 
     def trim_stream(self, table: str, last_read: str | None = None) -> None:
-        """Drop records of a table's stream, which moto would keep for ever.
-
-        Args:
-            last_read: sequence number up to which the poller has read; the newest of these stay, for other readers.
-                None drops all records.
-        """
+        """Drop all records of a table's stream, or those up to one that the poller has read; moto would keep them."""
         with self._lock:
             shard: Any = dynamodb_backends[ACCOUNT][REGION].tables[table].stream_shard
             dropped = len(shard.items)

@@ -22,7 +22,7 @@ from werkzeug.routing import Map, Rule
 
 from sessions_local.lambda_runtime import FunctionFailed, FunctionTimedOut, Invocation
 from sessions_local.proxy_events import authorizer_event, proxy_event, request_path
-from sessions_local.sam_template import Route, Template
+from sessions_local.sam_template import Route, Template, function_in
 
 ANY: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 """The methods that `ANY` stands for ('Methods for REST APIs in API Gateway')."""
@@ -57,7 +57,6 @@ class Gateway:
         self._routes = {(route.resource, route.method): route for route in template.routes}
 
     def respond(self, request: Request) -> Response:
-        """Return the response to any request."""
         request.max_content_length = BODY_BYTES_MAX
         try:
             return self._respond(request)
@@ -98,12 +97,12 @@ class Gateway:
         """Return the authorizer's context as the function gets it."""
         authorizer = self._template.authorizers[name]
         sent = Headers(event["headers"])
-        if not all(sent.get(header) for header in authorizer.headers):
+        if not all(sent.get(header) for header in authorizer["Identity"]["Headers"]):
             raise GatewayError("UNAUTHORIZED")
         asked = authorizer_event(event)
         started = time.monotonic()
         try:
-            result = self._functions[authorizer.function](asked).payload
+            result = self._functions[function_in(authorizer["FunctionArn"])](asked).payload
         except FunctionFailed as error:
             # The one message of an exception that the gateway knows.
             is_unauthorized = str(error).endswith(": Unauthorized")
@@ -122,21 +121,17 @@ class Gateway:
         return context | {"principalId": principal, "integrationLatency": milliseconds}
 
     def _gateway_response(self, response_type: str) -> Response:
-        """Return the response that the gateway makes by itself in one kind of case."""
         made = self._template.gateway_responses[response_type]
         request_id = str(uuid.uuid4())
         headers = Headers({"Content-Type": "application/json"})
-        for name, value in made.headers.items():
+        for name, value in made["ResponseParameters"]["Headers"].items():
             headers[name] = request_id if value == "context.requestId" else value.strip("'")
-        return Response(made.template.replace("$context.requestId", request_id), made.status, headers)
+        # The template leaves out the status of DEFAULT_4XX alone.
+        return Response(made["ResponseTemplates"]["application/json"], int(made.get("StatusCode", 400)), headers)
 
 
 def allows(policy: Mapping[str, Any], method_arn: str) -> bool:
-    """Return whether an authorizer's policy allows a method, which nothing in it may deny.
-
-    Raises:
-        KeyError, TypeError, ValueError: it is not a policy.
-    """
+    """Return whether an authorizer's policy allows a method, and nothing in it denies the method."""
     effects = set()
     for statement in _listed(policy["Statement"]):
         effect = statement["Effect"]
@@ -167,11 +162,7 @@ def _context_value(value: Any) -> str | None:
 
 
 def _function_response(invocation: Invocation) -> Response:
-    """Return a function's output as a response ('Output format of a Lambda function for proxy integration').
-
-    Raises:
-        GatewayError: it does not have that form.
-    """
+    """Return a function's output as a response ('Output format of a Lambda function for proxy integration')."""
     output = invocation.payload
     try:
         headers = Headers(output.get("headers") or {})

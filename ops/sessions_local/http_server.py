@@ -27,11 +27,7 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def open_port(host: str, port: int) -> socket.socket:
-    """Return a listening socket; who connects waits until the socket is served.
-
-    Raises:
-        OSError: the port is in use, or the host is not an address of this machine.
-    """
+    """Return a listening socket; who connects waits until the socket is served."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -51,12 +47,7 @@ def url_of(listener: socket.socket) -> str:
 
 
 def serve(listener: socket.socket, application: Application, name: str, *, logs: bool = False) -> None:
-    """Serve an application from now on, each connection in a thread.
-
-    Args:
-        listener: taken over.
-        logs: whether requests are shown on standard error, one line each.
-    """
+    """Serve an application on a socket, each connection in a thread; `logs` shows a line for each request."""
     host, port = listener.getsockname()[:2]
     handler = LoggingHandler if logs else QuietHandler
     server = make_server(host, port, application, threaded=True, request_handler=handler, fd=listener.fileno())

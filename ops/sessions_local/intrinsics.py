@@ -35,12 +35,7 @@ class Intrinsics:
         parameters: Mapping[str, str] | None = None,
         reference: Callable[[str], str] = lambda logical_id: logical_id,
     ) -> None:
-        """
-        Args:
-            document: the template, in the long forms.
-            parameters: values that replace the defaults, of parameters and of pseudo parameters.
-            reference: returns the value of `Ref` for the logical id of a resource.
-        """
+        """Take parameters, pseudo parameters too, in the place of defaults, and `Ref` of resources from `reference`."""
         defaults = {name: each["Default"] for name, each in document.get("Parameters", {}).items() if "Default" in each}
         self._values = PSEUDO_PARAMETERS | defaults | dict(parameters or {})
         self._conditions = document.get("Conditions", {})
@@ -68,7 +63,6 @@ class Intrinsics:
         return None if resolved is _NO_VALUE else resolved
 
     def holds(self, condition: str) -> bool:
-        """Return whether the condition of this name is true."""
         return self._truth(self._conditions[condition])
 
     def _resolve(self, value: Any) -> Any:

@@ -40,31 +40,18 @@ class LambdaRuntime:
     """One function, whose process starts at once, and again after a timeout or a crash."""
 
     def __init__(self, function: Function, log: Callable[[str, str], None]) -> None:
-        """
-        Args:
-            log: is given every line that the function logs, after the function's name.
-        """
         self._function = function
-        self._log = log
+        self._log = log  # given the function's name and every line that it logs
         self._turn = threading.Lock()
         self._start()
 
     def wait_until_loaded(self) -> None:
-        """Return when the handler is loaded.
-
-        Raises:
-            FunctionFailed: loading it raised, for example because an environment variable is missing.
-        """
+        """Return when the handler is loaded, or raise FunctionFailed."""
         with self._turn:
             self._load()
 
     def invoke(self, event: Any) -> Invocation:
-        """Return what the handler returns for an event.
-
-        Raises:
-            FunctionFailed: it raised, or its response cannot be delivered.
-            FunctionTimedOut: it, or an invocation before it, took too long.
-        """
+        """Return what the handler returns for an event; raise FunctionFailed or FunctionTimedOut."""
         if not self._turn.acquire(timeout=self._function.timeout):
             raise FunctionTimedOut(self._function.name)
         try:
@@ -81,7 +68,6 @@ class LambdaRuntime:
             self._turn.release()
 
     def stop(self) -> None:
-        """End the function's process."""
         self._process.kill()
         self._process.wait()
         with suppress(BrokenPipeError):

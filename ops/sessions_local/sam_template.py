@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -23,9 +23,6 @@ ACCOUNT: Final = PSEUDO_PARAMETERS["AWS::AccountId"]
 _OPEN_METHOD: Final = "x-amazon-apigateway-any-method"
 _INTEGRATION: Final = "x-amazon-apigateway-integration"
 
-GATEWAY_STATUS_DEFAULT: Final = 400
-"""Status of the gateway's own response when the template does not say, which it does for all but DEFAULT_4XX."""
-
 TIMEOUT_DEFAULT: Final = 3
 """Seconds that a function has when the template does not say ('Configure Lambda function timeout')."""
 
@@ -34,9 +31,7 @@ class Table(NamedTuple):
     """A DynamoDB table."""
 
     name: str  # `SessionsTable` is called `sessions` here
-    arguments: dict[
-        str, Any
-    ]  # arguments of `create_table`, without encryption, backups and time-to-live, which change no response
+    arguments: dict[str, Any]  # of `create_table`, without what changes no response: encryption, backups, time-to-live
 
 
 class Function(NamedTuple):
@@ -44,17 +39,10 @@ class Function(NamedTuple):
 
     name: str  # `ListSessionsFunction` is called `list_sessions` here
     folder: Path
-    handler: str  # module and name, as in `app.handler`
+    handler: str
     environment: dict[str, str]
-    timeout: float  # seconds
-    memory: int  # megabytes
-
-
-class Authorizer(NamedTuple):
-    """A Lambda authorizer of type REQUEST."""
-
-    function: str
-    headers: list[str]  # without one of these headers the gateway refuses a request by itself
+    timeout: float
+    memory: int
 
 
 class Route(NamedTuple):
@@ -66,26 +54,16 @@ class Route(NamedTuple):
     authorizer: str | None
 
 
-class GatewayResponse(NamedTuple):
-    """A response that the gateway makes by itself."""
-
-    status: int
-    headers: dict[str, str]  # values as the gateway reads them: `'text'` or `context.requestId`
-    template: str  # the body
-
-
 class EventSource(NamedTuple):
-    """The event source mapping from a table's stream to a function; defaults are CreateEventSourceMapping's."""
+    """The event source mapping from a table's stream to a function."""
 
     table: str
     function: str
     starting_position: str
-    batch_size: int = 100
-    retries: int = -1  # attempts to repeat a batch that failed; -1 for no limit
-    bisects: bool = False  # whether a batch is halved when the function raises
-    patterns: Sequence[
-        dict[str, Any]
-    ] = ()  # filter patterns; a record is delivered if one of them matches, or if there is none
+    batch_size: int
+    retries: int  # -1 for no limit
+    bisects: bool  # whether a batch is halved when the function raises
+    patterns: list[dict[str, Any]]
 
 
 class Template(NamedTuple):
@@ -94,48 +72,35 @@ class Template(NamedTuple):
     stage: str
     tables: list[Table]
     functions: list[Function]
-    authorizers: dict[str, Authorizer]
     routes: list[Route]
-    gateway_responses: dict[str, GatewayResponse]
+    authorizers: dict[str, Any]  # properties, as SAM has them
+    gateway_responses: dict[str, Any]
     event_source: EventSource
 
     @classmethod
     def read(cls, path: Path = ROOT / "template.yaml", parameters: Mapping[str, str] | None = None) -> Template:
-        """Return the template of a file.
-
-        Args:
-            parameters: values that replace the defaults.
-
-        Raises:
-            ValueError: the template uses an intrinsic function or a name that is not known here.
-        """
+        """Return the template of a file, with these parameters in the place of their defaults."""
         resources = _Resources(load(path.read_text(encoding="utf-8")), parameters or {})
         functions = dict(resources.of_type("AWS::Serverless::Function"))
         ((_, api),) = resources.of_type("AWS::Serverless::Api")
         return cls(
             stage=api["StageName"],
-            tables=[
-                _table(local_name(each), properties) for each, properties in resources.of_type("AWS::DynamoDB::Table")
-            ],
-            functions=[_function(local_name(each), properties, path.parent) for each, properties in functions.items()],
-            authorizers={
-                name: Authorizer(_function_in(each["FunctionArn"]), each["Identity"]["Headers"])
-                for name, each in api["Auth"]["Authorizers"].items()
-            },
+            tables=[_table(*each) for each in resources.of_type("AWS::DynamoDB::Table")],
+            functions=[_function(*each, path.parent) for each in functions.items()],
             routes=list(_routes(api["DefinitionBody"]["paths"])),
-            gateway_responses={name: _gateway_response(each) for name, each in api["GatewayResponses"].items()},
+            authorizers=api["Auth"]["Authorizers"],
+            gateway_responses=api["GatewayResponses"],
             event_source=next(_event_sources(functions)),
         )
 
     def function(self, name: str) -> Function:
-        """Return the function of this name, which is also its folder's."""
         return next(function for function in self.functions if function.name == name)
 
     @property
     def called_functions(self) -> list[Function]:
         """The functions that a route, an authorizer or the stream calls."""
-        names = {route.function for route in self.routes} | {each.function for each in self.authorizers.values()}
-        names.add(self.event_source.function)
+        names = {route.function for route in self.routes} | {self.event_source.function}
+        names |= {function_in(each["FunctionArn"]) for each in self.authorizers.values()}
         return [function for function in self.functions if function.name in names]
 
 
@@ -145,7 +110,8 @@ def local_name(logical_id: str) -> str:
     return "_".join(words[:-1]).lower()
 
 
-def _table(name: str, properties: dict[str, Any]) -> Table:
+def _table(logical_id: str, properties: dict[str, Any]) -> Table:
+    name = local_name(logical_id)
     kept = ("AttributeDefinitions", "KeySchema", "BillingMode", "GlobalSecondaryIndexes")
     arguments = {"TableName": name} | {key: properties[key] for key in kept if key in properties}
     if "StreamSpecification" in properties:
@@ -153,10 +119,10 @@ def _table(name: str, properties: dict[str, Any]) -> Table:
     return Table(name, arguments)
 
 
-def _function(name: str, properties: dict[str, Any], root: Path) -> Function:
+def _function(logical_id: str, properties: dict[str, Any], root: Path) -> Function:
     variables = properties.get("Environment", {}).get("Variables", {})
     return Function(
-        name=name,
+        name=local_name(logical_id),
         folder=root / properties["CodeUri"],
         handler=properties["Handler"],
         environment={variable: str(value) for variable, value in variables.items()},
@@ -172,40 +138,32 @@ def _routes(paths: dict[str, Any]) -> Iterator[Route]:
             yield Route(
                 resource=resource,
                 method="ANY" if method == _OPEN_METHOD else method.upper(),
-                function=_function_in(operation[_INTEGRATION]["uri"]),
+                function=function_in(operation[_INTEGRATION]["uri"]),
                 authorizer=security[0] if security else None,
             )
 
 
-def _gateway_response(properties: dict[str, Any]) -> GatewayResponse:
-    return GatewayResponse(
-        status=int(properties.get("StatusCode", GATEWAY_STATUS_DEFAULT)),
-        headers=properties.get("ResponseParameters", {}).get("Headers", {}),
-        template=properties["ResponseTemplates"]["application/json"],
-    )
-
-
 def _event_sources(functions: Mapping[str, dict[str, Any]]) -> Iterator[EventSource]:
+    """Return the mappings of streams; defaults are CreateEventSourceMapping's."""
     for logical_id, function in functions.items():
         for event in function.get("Events", {}).values():
             if event["Type"] == "DynamoDB":
                 properties = event["Properties"]
-                filters = properties.get("FilterCriteria", {}).get("Filters", [])
-                given = {
-                    "batch_size": properties.get("BatchSize"),
-                    "retries": properties.get("MaximumRetryAttempts"),
-                    "bisects": properties.get("BisectBatchOnFunctionError"),
-                    "patterns": [json.loads(each["Pattern"]) for each in filters],
-                }
                 yield EventSource(
                     table=local_name(properties["Stream"].partition(".")[0]),
                     function=local_name(logical_id),
                     starting_position=properties["StartingPosition"],
-                    **{name: value for name, value in given.items() if value is not None},
+                    batch_size=properties.get("BatchSize", 100),
+                    retries=properties.get("MaximumRetryAttempts", -1),
+                    bisects=properties.get("BisectBatchOnFunctionError", False),
+                    patterns=[
+                        json.loads(each["Pattern"]) for each in properties.get("FilterCriteria", {}).get("Filters", [])
+                    ],
                 )
 
 
-def _function_in(arn: str) -> str:
+def function_in(arn: str) -> str:
+    """Return the function that an ARN of the template names."""
     found = re.search(r"(\w+)\.Arn", arn)
     if found is None:
         raise ValueError(f"no function of this template: {arn}")

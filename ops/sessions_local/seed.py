@@ -33,13 +33,6 @@ class Seed:
     """A file or a folder of sessions, found to be readable."""
 
     def __init__(self, path: str) -> None:
-        """
-        Args:
-            path: what `sessions load` takes.
-
-        Raises:
-            CannotStart: it cannot be read.
-        """
         self._path = path
         try:
             self._source = Source(path)
@@ -48,11 +41,7 @@ class Seed:
             raise CannotStart(f"DATA: {error}") from None
 
     def load(self, client: DynamoDBClient, progress: OnProgress) -> None:
-        """Write the sessions into the table, and name the lines that are none.
-
-        Raises:
-            CannotStart: the file cannot be read.
-        """
+        """Write the sessions into the table, and name the lines that are none."""
 
         loaded = rejected = 0
 

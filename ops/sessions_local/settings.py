@@ -43,20 +43,14 @@ class Settings(NamedTuple):
     host: str
     port: int
     dynamodb_port: int
-    data: str
-    """A file or folder of sessions; '' for none."""
-    endpoint: str | None
-    """URL of an engine that already runs."""
+    data: str  # path of sessions; '' for none
+    endpoint: str | None  # of an engine that already runs
     cors_origins: list[str]
     is_verbose: bool
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Settings:
-        """Return the settings in an environment.
-
-        Raises:
-            CannotStart: a value is not valid.
-        """
+        """Return the settings in an environment, or raise CannotStart."""
         endpoint = environment.get("AWS_ENDPOINT_URL_DYNAMODB") or None
         if endpoint is not None:
             _check_endpoint(endpoint)

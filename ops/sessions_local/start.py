@@ -16,7 +16,7 @@ from werkzeug import Request
 from sessions_cli.progress import Progress
 from sessions_cli.rebuild import rebuild
 from sessions_cli.tables import Tables
-from sessions_local.browser_pages import BrowserPages
+from sessions_local.browser_pages import with_pages
 from sessions_local.demo_keys import DemoKeys
 from sessions_local.embedded_dynamodb import EmbeddedDynamoDB
 from sessions_local.function_log import readable
@@ -48,10 +48,16 @@ COUNTING_SECONDS: Final = 600.0
 REBUILD_RATE: Final = 1e6
 """Sessions a second: no live counting has to be spared."""
 
-CREDENTIALS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-REGIONS: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
-ENGINE_VARIABLES: Final = (*CREDENTIALS, *REGIONS, "AWS_CA_BUNDLE", "AWS_ENDPOINT_URL_DYNAMODB_STREAMS")
-"""Variables of the shell that another engine may need."""
+ENGINE_VARIABLES: Final = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_CA_BUNDLE",
+    "AWS_ENDPOINT_URL_DYNAMODB_STREAMS",
+)
+"""Variables of the shell that another engine may need; the others of AWS are not read."""
 
 
 def main() -> int:
@@ -66,11 +72,7 @@ def main() -> int:
 
 
 def start(settings: Settings, screen: TextIO) -> None:
-    """Start everything; all threads are daemons, so that nothing has to be stopped.
-
-    Raises:
-        CannotStart: a port is in use, the data cannot be read, or the engine or a function does not start.
-    """
+    """Start everything, or raise CannotStart; all threads are daemons, so that nothing has to be stopped."""
     # Mistakes are found before the work that takes its time.
     listener = _open(settings.host, settings.port, "PORT")
     seed = Seed(settings.data) if settings.data else None
@@ -110,7 +112,7 @@ def start(settings: Settings, screen: TextIO) -> None:
     gateway = Gateway(template, {name: each.invoke for name, each in functions.items()})
     totals = {each: _total(gateway, key) for each, key in keys.issued.items()}
     api_url = url_of(listener)
-    serve(listener, BrowserPages(gateway.respond, keys.issued).application(), "http", logs=True)
+    serve(listener, with_pages(gateway.respond, keys.issued), "http", logs=True)
     _welcome(screen, api_url, url, [table.name for table in template.tables], keys.issued, totals)
 
 

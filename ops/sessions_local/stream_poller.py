@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,8 +32,8 @@ Record = dict[str, Any]
 class StreamPoller:
     """The event source mapping of the template.
 
-    A batch is delivered at once, without the mapping's batching window. A record that keeps failing is given up after
-    the mapping's retries with a line on standard error, where AWS would send it to the failure queue.
+    It waits for no batching window. A record that fails in all retries is named on standard error and given up, where
+    AWS sends it to the failure queue.
     """
 
     def __init__(
@@ -44,21 +44,14 @@ class StreamPoller:
         invoke: Callable[[dict[str, Any]], Any],
         on_read: Callable[[list[Record]], None],
     ) -> None:
-        """
-        Args:
-            arn: the stream.
-            invoke: calls the function with an event and returns its result.
-            on_read: is given all records that are read, before those that match the filter are delivered.
-        """
         self._mapping = mapping
         self._invoke = invoke
-        self._on_read = on_read
+        self._on_read = on_read  # given all records, before those that match the filter are delivered
         self._shards = Shards(streams, arn, mapping.starting_position)
         self.caught_up = threading.Event()
         """Set when the stream has been read to its end for the first time."""
 
     def start(self) -> None:
-        """Poll from now on, in a thread that ends with the process."""
         threading.Thread(target=self._run, name="stream", daemon=True).start()
 
     def poll(self) -> None:
@@ -182,14 +175,9 @@ def _json_value(value: Any) -> Any:
     return value
 
 
-def matches(record: Any, patterns: Iterable[Mapping[str, Any]]) -> bool:
-    """Return whether one of the patterns matches a record ('Lambda event filtering'), or there is no pattern.
-
-    Raises:
-        ValueError: a pattern asks for more than equality.
-    """
-    alternatives = list(patterns)
-    return not alternatives or any(_has(record, pattern) for pattern in alternatives)
+def matches(record: Any, patterns: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether one of the patterns matches a record ('Lambda event filtering'), or there is no pattern."""
+    return not patterns or any(_has(record, pattern) for pattern in patterns)
 
 
 def _has(value: Any, pattern: Mapping[str, Any] | list[Any]) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from werkzeug import Request, Response
 from werkzeug.test import Client
 
-from sessions_local.browser_pages import FOLDER, BrowserPages
+from sessions_local.browser_pages import FOLDER, with_pages
 from tests.local.calls import BROWSER, Answer, call
 from tests.running import ROOT, Running
 
@@ -70,6 +70,6 @@ def test_a_new_organization_is_listed_without_a_restart() -> None:
         return Response(status=404)
 
     keys: dict[str, str] = {}
-    browser = Client(BrowserPages(api, keys).application())
+    browser = Client(with_pages(api, keys))
     keys["org_1"] = "evr_local_1"
     assert browser.get("/site/organizations.json").json == [{"organization_id": "org_1", "key": "evr_local_1"}]

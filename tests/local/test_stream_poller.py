@@ -15,7 +15,7 @@ from tests.service import ROOT
 
 ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/sessions/stream/2026-11-23T16:41:46.463"
 FILTER = {"eventName": ["INSERT", "REMOVE"]}
-MAPPING = EventSource("sessions", "count_sessions", "TRIM_HORIZON", 3, retries=2, bisects=True, patterns=[FILTER])
+MAPPING = EventSource("sessions", "count_sessions", "TRIM_HORIZON", 3, 2, True, [FILTER])
 
 
 @pytest.fixture(autouse=True)
