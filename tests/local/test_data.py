@@ -3,78 +3,53 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
-import pytest
-import urllib3
+from tests.local.calls import get
+from tests.running import local_api
+from tests.service import newest_first, session
 
-from tests.local.edge_cases import AGENTS, ORGANIZATION, OTHER_ORGANIZATION, Odd, newest_first, odd_sessions, pages
-from tests.running import Running, local_api
-
-BAD_LINES = {2: "nonsense", 9: "{}"}
-
-
-class Served(NamedTuple):
-    """A local API with a file of its own."""
-
-    running: Running
-    odd: list[Odd]
-
-    def page(self, offset: int, limit: int, organization: str = ORGANIZATION, agent_id: str | None = None) -> Any:
-        query = f"offset={offset}&limit={limit}" + (f"&agent_id={agent_id}" if agent_id else "")
-        key = "evr_local_" + organization.removeprefix("org_")
-        response = POOL.request("GET", f"{self.running.url}/v1/sessions?{query}", headers={"Authorization": key})
-        assert response.status == 200, response.data
-        return json.loads(response.data)
+ORGANIZATION, KEY = "org_" + "0dd" * 10, "evr_local_" + "0dd" * 10
+TEXTS = ["", "\x00\x1b[31m\x7f\u2028\ufeff", "\r\n\t\\\"'</script>", "👩🏽‍🚀 مرحبا \u202etxet\u202c Z͑ͫ", "x" * 30_000]
+NUMBERS = [0, 99999999999999999999999999999999999999, 9007199254740993, 1e-7, -1.5e120, 0.1, 1.0]
+TIMES = {
+    "2026-03-01T00:00:00+05:45": "2026-02-28T18:15:00.000000Z",
+    "2026-02-27t22:58:59.9999990z": "2026-02-27T22:58:59.999999Z",
+    "2026-02-27 22:58:60-00:00": "2026-02-27T22:59:00.000000Z",
+}
 
 
-POOL = urllib3.PoolManager(retries=False)
+def odd_session(number: int, written: str, stored: str) -> tuple[str, dict[str, Any]]:
+    """A line of the file, and the session that a client is to get for it."""
+    config: Any = {"kéy": NUMBERS[number % len(NUMBERS)], "S": {"N": "1"}, "type": None}
+    for _ in range(number):
+        config = [config]
+    served = session(
+        number,
+        id=f"session_{number:x}" + "0" * (number * 3),
+        organization_id=ORGANIZATION,
+        agent_id="agent_01933b5a00007000800000000000001",
+        title=TEXTS[number % len(TEXTS)],
+        tags=["", "ключ:значение", "a", "a"],
+        capabilities=[{"ref": ""}, {"ref": "x", "config": config}],
+        usage={"input_tokens": 0, "output_tokens": 2**31 - 1, "cache_read_tokens": 0},
+    )
+    line = json.dumps(served | {"created_at": written, "usage": served["usage"] | {"cache_creation_tokens": None}})
+    return line, served | {"created_at": stored}
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    odd = odd_sessions(120, seed=2)
-    lines = [each.line for each in odd]
-    for number, line in BAD_LINES.items():
-        lines.insert(number - 1, line)
-    path = tmp_path_factory.mktemp("data") / "odd.ndjson"
+def test_every_page_is_a_slice_of_the_sorted_list(tmp_path: Path) -> None:
+    odd = [odd_session(number, *list(TIMES.items())[number % len(TIMES)]) for number in range(14)]
+    path = tmp_path / "odd.ndjson"
+    lines = ["nonsense", *(line for line, _ in odd), "{}"]
     path.write_text("\n".join(lines), encoding="utf-8", newline="")
-    with local_api(DATA=str(path)) as running:
-        yield Served(running, odd)
-
-
-def assert_pages(served: Served, expected: list[dict[str, Any]], limits: list[int], **of: str) -> None:
-    for offset, limit in pages(len(expected), limits):
-        assert served.page(offset, limit, **of) == {
-            "data": expected[offset : offset + limit],
-            "total": len(expected),
-            "offset": offset,
-            "limit": limit,
-        }
-
-
-def test_every_page_is_a_slice_of_the_sorted_list(served: Served) -> None:
-    expected = newest_first(served.odd, organization_id=ORGANIZATION)
-    assert 90 < len(expected) < 120
-    assert len({entry["created_at"] for entry in expected}) < len(expected) - 30  # ties
-    assert_pages(served, expected, [33, 100])
-
-
-@pytest.mark.parametrize("agent_id", AGENTS)
-def test_so_is_every_page_of_an_agent(served: Served, agent_id: str) -> None:
-    expected = newest_first(served.odd, organization_id=ORGANIZATION, agent_id=agent_id)
-    assert_pages(served, expected, [19], agent_id=agent_id)
-
-
-def test_every_organization_of_the_file_has_a_key_and_its_own_sessions(served: Served) -> None:
-    expected = newest_first(served.odd, organization_id=OTHER_ORGANIZATION)
-    assert expected
-    assert_pages(served, expected, [5], organization=OTHER_ORGANIZATION)
-    screen = "\n".join(served.running.screen)
-    assert f"{OTHER_ORGANIZATION}  {len(expected):8}  evr_local_{OTHER_ORGANIZATION[4:]}" in screen
-
-
-def test_nothing_but_the_file_is_served(served: Served) -> None:
-    key = {"Authorization": "evr_local_00000000000000000000000000000001"}
-    assert POOL.request("GET", f"{served.running.url}/v1/sessions", headers=key).status == 401
+    expected = newest_first(served for _, served in odd)
+    with local_api(DATA=str(path)) as api:
+        assert next(line.split() for line in api.screen if "evr_local_" in line) == [ORGANIZATION, "14", KEY]
+        for offset, limit in [*((offset, 3) for offset in range(0, 15, 3)), (0, 100), (14, 1)]:
+            for query in ("", "&agent_id=agent_01933b5a00007000800000000000001"):
+                page = get(api, f"/v1/sessions?offset={offset}&limit={limit}{query}", KEY).body
+                of = {"total": 14, "offset": offset, "limit": limit}
+                assert page == {"data": expected[offset : offset + limit]} | of
+        assert get(api).status == 401  # the sample is not there

@@ -5,6 +5,7 @@ import json
 import socket
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,18 +26,18 @@ from tests.running import Running
 def table(running: Running) -> Iterator[str]:
     """A table with a sort key and a stream, of this test alone."""
     name = f"test-{uuid.uuid4()}"
-    create(client(running), name)
+    create(client(running), name, StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"})
     yield name
     client(running).delete_table(TableName=name)
 
 
-def create(dynamodb: Any, name: str) -> None:
+def create(dynamodb: Any, name: str, **more: Any) -> None:
     dynamodb.create_table(
         TableName=name,
         AttributeDefinitions=[{"AttributeName": each, "AttributeType": "S"} for each in ("scope", "bucket")],
         KeySchema=[{"AttributeName": "scope", "KeyType": "HASH"}, {"AttributeName": "bucket", "KeyType": "RANGE"}],
         BillingMode="PAY_PER_REQUEST",
-        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+        **more,
     )
 
 
@@ -137,6 +138,23 @@ def test_a_transaction_is_in_rows_and_stream(running: Running, table: str) -> No
     dynamodb.transact_write_items(TransactItems=actions)
     assert rows(dynamodb, table) == [row("a", "0"), row("a", "1", count="-2")]
     assert streamed(running, table) == ["INSERT", "MODIFY", "INSERT"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's figures")
+def test_memory_stays_flat_while_items_are_replaced(running: Running) -> None:
+    def megabytes() -> int:
+        return int(Path(f"/proc/{running.process.pid}/statm").read_text().split()[1]) * 4096 // 2**20
+
+    dynamodb, table = client(running), f"test-{uuid.uuid4()}"
+    create(dynamodb, table)
+    items = [{"PutRequest": {"Item": row("a", str(each)) | {"text": {"S": "x" * 40_000}}}} for each in range(25)]
+    grown = []
+    for _ in range(2):  # 60 MB each
+        before = megabytes()
+        for _ in range(60):
+            dynamodb.batch_write_item(RequestItems={table: items})
+        grown.append(megabytes() - before)
+    assert grown[1] < 20
 
 
 def test_moto_still_copies_whole_tables(monkeypatch: pytest.MonkeyPatch) -> None:
