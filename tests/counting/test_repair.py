@@ -102,6 +102,19 @@ def test_session_that_changes_during_a_rebuild_ends_right(
     assert repairs.audit().is_clean
 
 
+def test_orphan_created_again_before_its_removal_stays(engine: Hooked, repairs: Repairs) -> None:
+    def create(operation: str, _parameters: Any, proceed: Proceed) -> Any:
+        if operation == "transact_write_items":
+            put(engine, FIRST)
+        return proceed()
+
+    deliver(insert(FIRST))
+    engine.around = create
+    report = repairs.rebuild()
+    assert (report.removed, report.added) == (1, 1)
+    assert numbers(engine) == expected([FIRST])
+
+
 def test_stack_with_day_rows_moves_to_two_levels(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     def put_item(table: str, item: dict[str, Any]) -> None:
         service.dynamodb.put_item(TableName=table, Item=item)

@@ -32,6 +32,7 @@ function's timeout of 60 s."""
 
 OUT_OF_TIME: Final = "out of time"
 
+_CANCELLED: Final = "TransactionCanceledException"
 _RETRYABLE: Final = frozenset(
     {"ConditionalCheckFailed", "ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"}
 )
@@ -147,7 +148,7 @@ class _Batch:
             if is_retryable(error):
                 self.outcome.retries += 1
                 self.waiting |= dict.fromkeys(session_ids, reason)
-            elif len(session_ids) > 1 and _is_cancelled(error):
+            elif len(session_ids) > 1 and _cancellation_reasons(error):
                 self.isolated.update(session_ids)
                 self.waiting |= dict.fromkeys(session_ids, reason)
             else:
@@ -167,34 +168,26 @@ class _Batch:
 
 def is_retryable(error: Exception) -> bool:
     """Return whether a retry of the failed call may succeed, once the markers have been read again."""
-    if _is_cancelled(error):
-        return {reason["Code"] for reason in _cancellations(error)} <= _RETRYABLE
-    return is_transient(error)
+    reasons = _cancellation_reasons(error)
+    return is_transient(error) if reasons is None else {reason["Code"] for reason in reasons} <= _RETRYABLE
 
 
 def describe(error: Exception) -> str:
     """Return the code and DynamoDB's message of a failed call, for the log."""
-    details = _details(error)
-    if not details:
+    if not isinstance(error, ClientError):
         return type(error).__name__
-    reasons = _cancellations(error) if _is_cancelled(error) else [details]
-    sentences = sorted({": ".join(filter(None, [each.get("Code"), each.get("Message")])) for each in reasons})
-    return ("TransactionCanceledException: " if _is_cancelled(error) else "") + ", ".join(sentences)
+    reasons = _cancellation_reasons(error)
+    details = [error.response["Error"]] if reasons is None else reasons
+    sentences = sorted({": ".join(filter(None, [each.get("Code"), each.get("Message")])) for each in details})
+    return ("" if reasons is None else f"{_CANCELLED}: ") + ", ".join(sentences)
 
 
-def _is_cancelled(error: Exception) -> bool:
-    return bool(_details(error).get("Code") == "TransactionCanceledException")
-
-
-def _cancellations(error: Exception) -> list[Any]:
-    """Return why actions of a transaction were refused, without those that were not."""
-    reasons = error.response.get("CancellationReasons", []) if isinstance(error, ClientError) else []
+def _cancellation_reasons(error: Exception) -> list[Any] | None:
+    """Return why actions of a cancelled transaction were refused, or None for any other fault."""
+    if not isinstance(error, ClientError) or error.response["Error"]["Code"] != _CANCELLED:
+        return None
+    reasons: list[Any] = error.response.get("CancellationReasons", [])
     return [reason for reason in reasons if reason.get("Code", "None") != "None"]
-
-
-def _details(error: Exception) -> Any:
-    """Return code and message of a refusal by DynamoDB; empty for any other fault."""
-    return error.response.get("Error", {}) if isinstance(error, ClientError) else {}
 
 
 def _chunks(session_ids: Sequence[str]) -> Iterator[Sequence[str]]:
