@@ -171,21 +171,6 @@ def test_bin_that_is_being_counted_is_not_wrong(engine: Hooked, repairs: Repairs
     assert (report.is_wrong, report.is_clean) == (False, False)
 
 
-@pytest.mark.parametrize(
-    ("bucket", "value", "reason"),
-    [
-        ("M2026-11", {"01": {"S": "two"}}, "01 is not a bin"),
-        ("M2026-11", {"32": {"N": "1"}}, "32 is not a bin"),
-        ("X", {"01": {"N": "1"}}, "01 is not a bin"),
-        ("S", {}, "not a row of this table"),
-    ],
-)
-def test_foreign_row_is_named(engine: Hooked, repairs: Repairs, bucket: str, value: Any, reason: str) -> None:
-    engine.memory.put_item("counts", {"scope": {"S": ORGANIZATION}, "bucket": {"S": bucket}, **value})
-    report = repairs.audit()
-    assert (report.is_wrong, report.differences()) == (True, [f"row {ORGANIZATION} {bucket}: {reason}"])
-
-
 # ----------------------------------------------------------------------------------------- redrive
 
 
