@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 from botocore.config import Config
@@ -22,20 +22,12 @@ SESSIONS, COUNTS, API_KEYS = "sessions", "counts", "api_keys"
 CONFIG: Final = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=2, read_timeout=60)
 
 
-class Clients(NamedTuple):
-    """The two clients of one engine."""
-
-    dynamodb: DynamoDBClient
-    streams: DynamoDBStreamsClient
-
-
-def create_clients(url: str) -> Clients:
-    """Return clients of the engine at a URL."""
+def create_clients(url: str) -> tuple[DynamoDBClient, DynamoDBStreamsClient]:
+    """Return clients of the tables and of the streams of the engine at a URL."""
     streams_url = os.environ.get("AWS_ENDPOINT_URL_DYNAMODB_STREAMS", url)
-    return Clients(
-        cast("DynamoDBClient", boto3.client("dynamodb", endpoint_url=url, config=CONFIG)),
-        cast("DynamoDBStreamsClient", boto3.client("dynamodbstreams", endpoint_url=streams_url, config=CONFIG)),
-    )
+    dynamodb: Any = boto3.client("dynamodb", endpoint_url=url, config=CONFIG)
+    streams: Any = boto3.client("dynamodbstreams", endpoint_url=streams_url, config=CONFIG)
+    return dynamodb, streams
 
 
 def create_missing_tables(client: DynamoDBClient, tables: Iterable[Table]) -> None:
@@ -49,11 +41,11 @@ def create_missing_tables(client: DynamoDBClient, tables: Iterable[Table]) -> No
         client.get_waiter("table_exists").wait(TableName=table.name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
 
 
-def stream_arn(clients: Clients, table: str) -> str | None:
+def stream_arn(dynamodb: DynamoDBClient, streams: DynamoDBStreamsClient, table: str) -> str | None:
     """Return the stream of a table, or None when the engine has none that can be read."""
     try:
-        arn = clients.dynamodb.describe_table(TableName=table)["Table"]["LatestStreamArn"]
-        clients.streams.describe_stream(StreamArn=arn)
+        arn = dynamodb.describe_table(TableName=table)["Table"]["LatestStreamArn"]
+        streams.describe_stream(StreamArn=arn)
     except (ClientError, BotoCoreError, KeyError):
         return None
     return arn

@@ -3,11 +3,11 @@
 HOST            address to listen on (127.0.0.1); any other opens the API and the tables to the network
 PORT            port of the API (8080; 0 takes any free one)
 DYNAMODB_PORT   port of the embedded DynamoDB (8001)
-DATA            what to serve instead of the sample, as `sessions load` takes it (NDJSON of Sessions); empty for nothing
+DATA            sessions to serve instead of the sample, in a form that `sessions load` takes; empty for nothing;
+                tens of thousands of sessions need another engine, at AWS_ENDPOINT_URL_DYNAMODB
 CORS_ORIGINS    origins of web consoles that may call, as the template's parameter CorsOrigins
 VERBOSE         anything but empty shows all log lines of the functions, as they are
-AWS_ENDPOINT_URL_DYNAMODB   a DynamoDB-compatible engine that already runs, instead of the embedded one, which is made
-                            for thousands of sessions, not for tens of thousands
+AWS_ENDPOINT_URL_DYNAMODB   a DynamoDB-compatible engine that already runs, instead of the embedded one
 """
 
 from __future__ import annotations

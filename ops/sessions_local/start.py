@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 from werkzeug import Request
@@ -27,15 +27,17 @@ from sessions_local.local_tables import (
     API_KEYS,
     COUNTS,
     SESSIONS,
-    Clients,
     create_clients,
     create_missing_tables,
     stream_arn,
 )
-from sessions_local.sam_template import REGION, Template
+from sessions_local.sam_template import REGION, EventSource, Template
 from sessions_local.seed import Seed, organizations, write_counts
 from sessions_local.settings import LOOPBACK, CannotStart, Settings
 from sessions_local.stream_poller import Record, StreamPoller
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodbstreams import DynamoDBStreamsClient
 
 OPEN_WARNING: Final = """\
 warning: listening on {host}, not only on this machine. Whoever reaches these ports can read and change all
@@ -63,7 +65,7 @@ ENGINE_VARIABLES: Final = (
 def main() -> int:
     """Serve until a signal ends the process; return the exit status when that cannot start."""
     try:
-        start(Settings.read(os.environ), sys.stdout)
+        start(Settings.read(os.environ))
     except CannotStart as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return 1
@@ -71,7 +73,7 @@ def main() -> int:
     return 0
 
 
-def start(settings: Settings, screen: TextIO) -> None:
+def start(settings: Settings) -> None:
     """Start everything, or raise CannotStart; all threads are daemons, so that nothing has to be stopped."""
     # Mistakes are found before the work that takes its time.
     listener = _open(settings.host, settings.port, "PORT")
@@ -91,18 +93,31 @@ def start(settings: Settings, screen: TextIO) -> None:
             print(text, file=sys.stderr, flush=True)
 
     functions = {function.name: LambdaRuntime(function, log) for function in template.called_functions}
-    clients = create_clients(url)
-    keys = DemoKeys(clients.dynamodb, API_KEYS)
+    dynamodb, streams = create_clients(url)
+    keys = DemoKeys(dynamodb, API_KEYS)
     try:
-        create_missing_tables(clients.dynamodb, template.tables)
+        create_missing_tables(dynamodb, template.tables)
         for function in functions.values():
             function.wait_until_loaded()
         with Progress() as progress:
             if seed:
-                seed.load(clients.dynamodb, progress)
-            count_sessions = functions[template.event_source.function]
-            _count(clients, template, engine, count_sessions, keys, progress)
-        for organization_id in organizations(clients.dynamodb):
+                seed.load(dynamodb, progress)
+            arn = stream_arn(dynamodb, streams, template.event_source.table)
+            if arn is None:
+                print("This engine has no streams: only `sessions counts rebuild` updates the totals.", file=sys.stderr)
+                rebuild(Tables(dynamodb, SESSIONS, COUNTS), rate=REBUILD_RATE, progress=progress)
+            else:
+                count_sessions = functions[template.event_source.function]
+                poller = _poller(streams, arn, template.event_source, count_sessions, keys, engine)
+                if engine:
+                    # The stream begins here: what is in the table is counted now, later writes by the poller.
+                    # A session that both see is counted once, as its marker says.
+                    engine.trim_stream(template.event_source.table)
+                    write_counts(dynamodb, progress)
+                poller.start()
+                if not poller.caught_up.wait(COUNTING_SECONDS):
+                    print("Not everything is counted yet; totals will follow.", file=sys.stderr)
+        for organization_id in organizations(dynamodb):
             keys.issue(organization_id)
     except (ClientError, BotoCoreError) as error:
         raise CannotStart(f"DynamoDB at {url}: {error}") from None
@@ -113,43 +128,24 @@ def start(settings: Settings, screen: TextIO) -> None:
     totals = {each: _total(gateway, key) for each, key in keys.issued.items()}
     api_url = url_of(listener)
     serve(listener, with_pages(gateway.respond, keys.issued), "http", logs=True)
-    _welcome(screen, api_url, url, [table.name for table in template.tables], keys.issued, totals)
+    _welcome(api_url, url, [table.name for table in template.tables], keys.issued, totals)
 
 
-def _count(
-    clients: Clients,
-    template: Template,
-    engine: EmbeddedDynamoDB | None,
-    count_sessions: LambdaRuntime,
+def _poller(
+    streams: DynamoDBStreamsClient,
+    arn: str,
+    mapping: EventSource,
+    function: LambdaRuntime,
     keys: DemoKeys,
-    progress: Progress,
-) -> None:
-    """Count what is in the table, and from then on what the stream brings."""
-    table = template.event_source.table
-    arn = stream_arn(clients, table)
-    if arn is None:
-        print("This engine has no streams: only `sessions counts rebuild` updates the totals.", file=sys.stderr)
-        rebuild(Tables(clients.dynamodb, SESSIONS, COUNTS), rate=REBUILD_RATE, progress=progress)
-        return
-
+    engine: EmbeddedDynamoDB | None,
+) -> StreamPoller:
     def on_read(records: list[Record]) -> None:
         if engine:
-            engine.trim_stream(table, records[-1]["dynamodb"]["SequenceNumber"])
+            engine.trim_stream(mapping.table, records[-1]["dynamodb"]["SequenceNumber"])
         for record in records:
             keys.on_record(record)
 
-    def invoke(event: dict[str, Any]) -> Any:
-        return count_sessions.invoke(event).payload
-
-    poller = StreamPoller(clients.streams, arn, template.event_source, invoke, on_read)
-    if engine:
-        # The stream begins here: what was written before is counted now, what is written from now on by the poller.
-        # A session that both see is counted once, as its marker says.
-        engine.trim_stream(table)
-        write_counts(clients.dynamodb, progress)
-    poller.start()
-    if not poller.caught_up.wait(COUNTING_SECONDS):
-        print("Not everything is counted yet; totals will follow.", file=sys.stderr)
+    return StreamPoller(streams, arn, mapping, lambda event: function.invoke(event).payload, on_read)
 
 
 def _open(host: str, port: int, name: str) -> socket.socket:
@@ -191,33 +187,23 @@ def _total(gateway: Gateway, key: str) -> int | None:
 
 
 def _welcome(
-    screen: TextIO,
-    url: str,
-    dynamodb_url: str,
-    tables: list[str],
-    keys: Mapping[str, str],
-    totals: Mapping[str, int | None],
+    url: str, dynamodb_url: str, tables: list[str], keys: Mapping[str, str], totals: Mapping[str, int | None]
 ) -> None:
-    print(
-        f"""
+    print(f"""
   Console    {url}/
   API        {url}/v1/sessions
   Reference  {url}/docs
   OpenAPI    {url}/openapi.json
   DynamoDB   {dynamodb_url}, any region and credentials; tables {", ".join(tables)}
-""",
-        file=screen,
-    )
+""")
     largest = sorted(totals, key=lambda each: (-(totals[each] or 0), each))
     if largest:
         width = max(len(each) for each in largest)
-        print(f"  {'organization':{width}}  sessions  key", file=screen)
+        print(f"  {'organization':{width}}  sessions  key")
         for each in largest:
             total = "?" if totals[each] is None else totals[each]
-            print(f"  {each:{width}}  {total:>8}  {keys[each]}", file=screen)
-        print(f"\n  curl -s -H 'Authorization: {keys[largest[0]]}' '{url}/v1/sessions?limit=2'\n", file=screen)
+            print(f"  {each:{width}}  {total:>8}  {keys[each]}")
+        print(f"\n  curl -s -H 'Authorization: {keys[largest[0]]}' '{url}/v1/sessions?limit=2'\n")
     else:
-        print(
-            "  No sessions yet. An organization that gets one has the key evr_local_ and its hex digits.\n", file=screen
-        )
-    print(f"ready: {url}", file=screen, flush=True)
+        print("  No sessions yet. An organization that gets one has the key evr_local_ and its hex digits.\n")
+    print(f"ready: {url}", flush=True)

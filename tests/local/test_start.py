@@ -199,6 +199,6 @@ def test_settings_that_are_empty_have_their_defaults() -> None:
 
 
 def test_a_process_that_cannot_start_has_status_one(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(AssertionError, match=r"ended before it was ready"), local_api(PORT="http"):
+    with pytest.raises(AssertionError, match=r"before it was ready"), local_api(PORT="http"):
         pass
     assert capfd.readouterr().err == "cannot start: PORT is 'http'; it must be a number from 0 to 65535.\n"
