@@ -185,13 +185,13 @@ def _difference(marker: Marker, session: Marker) -> str | None:
 
 
 class Comparison:
-    """One comparison of all rows of both tables."""
+    """One comparison of all rows of both tables.
+
+    Args:
+        watched: bins whose stored numbers are kept.
+    """
 
     def __init__(self, tables: Tables, progress: OnProgress, watched: Collection[Bin] = ()) -> None:
-        """
-        Args:
-            watched: bins whose stored numbers are kept.
-        """
         self._watched = watched
         self.stored: dict[Bin, int] = {}
         self.report = AuditReport()

@@ -38,13 +38,13 @@ about 40 s in all: a new on-demand table takes 4,000 write units a second and gr
 
 
 class Throttled(click.ClickException):
-    """DynamoDB left a part of a batch undone until all tries were used up."""
+    """DynamoDB left a part of a batch undone until all tries were used up.
+
+    Args:
+        left: keys that were not read, or write requests that were not carried out.
+    """
 
     def __init__(self, left: list[Any]) -> None:
-        """
-        Args:
-            left: keys that were not read, or write requests that were not carried out.
-        """
         super().__init__(f"DynamoDB kept throttling; {len(left)} requests were not carried out.")
         self.left = left
 
@@ -182,13 +182,13 @@ def scan(
 
 
 class RateLimiter:
-    """A limit on how much work starts each second, in all threads together."""
+    """A limit on how much work starts each second, in all threads together.
+
+    Args:
+        rate: pieces of work a second.
+    """
 
     def __init__(self, rate: float) -> None:
-        """
-        Args:
-            rate: pieces of work a second.
-        """
         self._seconds_each = 1 / rate
         self._lock = threading.Lock()
         self._free_at = 0.0

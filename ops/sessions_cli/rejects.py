@@ -12,14 +12,14 @@ from sessions_cli.sources import STDIN, Line
 
 
 class RejectsFile:
-    """The file of the rejected lines, created with the first of them."""
+    """The file of the rejected lines, created with the first of them.
+
+    Args:
+        source: where the lines come from.
+        path: None for a file in the current folder with the source's name and the ending .rejects.ndjson.
+    """
 
     def __init__(self, source: str, path: Path | None) -> None:
-        """
-        Args:
-            source: where the lines come from.
-            path: None for a file in the current folder with the source's name and the ending .rejects.ndjson.
-        """
         if path is not None and source != STDIN and path.exists() and path.samefile(source):
             raise click.ClickException(f"--rejects {path} is FILE itself.")
         name = "stdin" if source == STDIN else Path(source).resolve().stem

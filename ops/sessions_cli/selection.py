@@ -13,13 +13,13 @@ from sessions_cli.sources import Line
 
 
 class Selection:
-    """Ids of sessions, and those of them that no line has had yet."""
+    """Ids of sessions, and those of them that no line has had yet.
+
+    Args:
+        path: a file with one id on each line; blank lines do not count.
+    """
 
     def __init__(self, path: Path) -> None:
-        """
-        Args:
-            path: a file with one id on each line; blank lines do not count.
-        """
         try:
             text = path.read_text(encoding="utf-8-sig")
         except OSError as error:

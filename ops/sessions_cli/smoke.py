@@ -109,13 +109,13 @@ class Reply:
 
 
 class Api:
-    """The endpoint under test."""
+    """The endpoint under test.
+
+    Args:
+        url: what stands before `/v1/sessions`, or all of it.
+    """
 
     def __init__(self, url: str, key: str) -> None:
-        """
-        Args:
-            url: what stands before `/v1/sessions`, or all of it.
-        """
         self._url = url.rstrip("/").removesuffix(PATH)
         self.key = key
         self._session = requests.Session()

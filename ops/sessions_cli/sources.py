@@ -34,13 +34,13 @@ class UnreadableSource(click.ClickException):
 
 
 class NotLines(UnreadableSource):
-    """A source is JSON in another layout than one session on each line."""
+    """A source is JSON in another layout than one session on each line.
+
+    Args:
+        jq_filter: the filter with which `jq -c` converts the source.
+    """
 
     def __init__(self, message: str, jq_filter: str) -> None:
-        """
-        Args:
-            jq_filter: the filter with which `jq -c` converts the source.
-        """
         super().__init__(message)
         self.jq_filter = jq_filter
 
@@ -70,13 +70,13 @@ class Line(NamedTuple):
 
 
 class Source:
-    """The lines of all files that a path names."""
+    """The lines of all files that a path names.
+
+    Args:
+        path: a file, a folder, the manifest of an export, or `-` for standard input.
+    """
 
     def __init__(self, path: str) -> None:
-        """
-        Args:
-            path: a file, a folder, the manifest of an export, or `-` for standard input.
-        """
         self.path = path
         self._items: int | None = None
         self._files = [] if path == STDIN else self._find_files(Path(path))

@@ -84,7 +84,14 @@ def is_aws_host(host: str) -> bool:
 
 
 class Target:
-    """The tables and the queue of a stack, of an account, or of another DynamoDB-compatible engine."""
+    """The tables and the queue of a stack, of an account, or of another DynamoDB-compatible engine.
+
+    Args:
+        endpoint_url: the endpoint of DynamoDB; None for AWS.
+        stack: the CloudFormation stack whose outputs name what `names` does not.
+        names: names of tables, or the URL of the queue, by the output of the stack.
+        session: botocore's session; a new one unless given.
+    """
 
     def __init__(
         self,
@@ -93,13 +100,6 @@ class Target:
         names: Mapping[str, str | None] | None = None,
         session: botocore.session.Session | None = None,
     ) -> None:
-        """
-        Args:
-            endpoint_url: the endpoint of DynamoDB; None for AWS.
-            stack: the CloudFormation stack whose outputs name what `names` does not.
-            names: names of tables, or the URL of the queue, by the output of the stack.
-            session: botocore's session; a new one unless given.
-        """
         if endpoint_url and not is_url(endpoint_url):
             raise ConfigurationError(f"The endpoint {endpoint_url!r} is not a URL such as http://127.0.0.1:8001.")
         self._endpoint_url = endpoint_url or None

@@ -9,7 +9,7 @@ ENDING = {signal.SIGINT, signal.SIGTERM}
 
 
 def end_on_signal() -> None:
-    """Ends the process without waiting for anything: its data is in memory, or safe in another engine."""
+    """End the process without waiting for anything: its data is in memory, or safe in another engine."""
     signal.sigwait(ENDING)
     if sys.stderr.isatty():
         os.write(2, b"\x1b[?25h")  # the cursor, which a progress bar hides

@@ -62,7 +62,7 @@ _MORE_SPECIFIC: Final = {"invalid_parameter": f"limit must be {PARAMETERS['limit
 
 
 def document() -> dict[str, Any]:
-    """The OpenAPI 3.1 document."""
+    """Return the OpenAPI 3.1 document."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -140,7 +140,7 @@ def _error_response(status: str) -> dict[str, Any]:
 
 
 def _errors(status: str) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The codes of a status with a message each, and its own headers."""
+    """Return the codes of a status with a message each, and its own headers."""
     if status in _GATEWAY:
         return _GATEWAY[status]
     classes = [each for each in ApiError.__subclasses__() if str(each.status) == status]
@@ -155,7 +155,7 @@ def _headers(*names: str) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    """The bodies of responses, with the fields required that the published contract requires."""
+    """Return the bodies of responses; required are the fields that the published contract requires."""
     page = _simplified(TypeAdapter(Page).json_schema(ref_template="#/components/schemas/{model}"))
     parts = page.pop("$defs")
     parts["Session"]["description"] += " Where one without a value is not required, it is null or an empty array."

@@ -42,7 +42,6 @@ class Seed:
 
     def load(self, client: DynamoDBClient, progress: OnProgress) -> None:
         """Write the sessions into the table, and name the lines that are none."""
-
         loaded = rejected = 0
 
         def on_result(result: LoadResult) -> None:
