@@ -177,8 +177,8 @@ def test_first_record_of_the_earliest_failure_is_retried(engine: Hooked, lines: 
         return proceed()
 
     engine.around = refuse
-    records = [insert(OTHER, 9), insert(FIRST, 10), insert(session(4), 100), remove(FIRST, 101), insert(MOVED, 102)]
-    assert deliver(*records) == ["10"]
+    records = [insert(OTHER, 8), insert(FIRST, 9), insert(session(4), 10), remove(FIRST, 11), insert(MOVED, 12)]
+    assert deliver(*records) == ["9"]
     assert numbers(engine) == expected([OTHER])
     (line,) = lines()
     assert (line["level"], line["FailedRecords"], line["SessionsCounted"]) == ("ERROR", [4], [1])
