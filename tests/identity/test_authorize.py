@@ -102,14 +102,6 @@ def test_a_malformed_key_is_not_looked_up(memory_service: Service, monkeypatch: 
     assert memory_service.authorize("nonsense") == DENIED
 
 
-def test_an_allowed_key_is_logged_by_organization_and_name(memory_service: Service, lines: Lines) -> None:
-    memory_service.issue()
-    memory_service.authorize(KEY)
-    (line,) = lines()
-    assert (line["level"], line["message"], line["Allowed"]) == ("INFO", "allowed", [1])
-    assert (line["organization_id"], line["key_name"]) == (ORGANIZATION, "console")
-
-
 def test_a_key_is_allowed_from_its_issue_to_its_revocation(service: Service) -> None:
     assert service.authorize(KEY) == DENIED
     service.issue()

@@ -123,7 +123,7 @@ def test_a_missing_variable_fails_the_start_with_its_name(name: str, missing: st
 # --------------------------------------------------------------------------------------------- 6 MB
 
 
-def test_a_page_that_lambda_cannot_return_says_to_lower_the_limit(service: Service) -> None:
+def test_a_page_too_large_says_to_lower_the_limit(service: Service) -> None:
     service.put(*(session(number, title='"' * 190_000, preview="é" * 90_000) for number in range(20)))
     message = "The page would exceed the largest possible response (6 MB); ask again with a lower limit."
     assert_error(service.get("limit=20"), 500, "page_too_large", message)

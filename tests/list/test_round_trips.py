@@ -162,7 +162,7 @@ def test_a_walk_starts_at_the_nearer_end_of_its_range(build: Build, offset: int,
     assert sorted(listed.walks) == walks
 
 
-def test_a_page_takes_sessions_from_a_bounded_number_of_responses(build: Build) -> None:
+def test_a_page_takes_sessions_from_few_responses(build: Build) -> None:
     listed = build(*seconds(40), page=5, responses_max=2, scan_max=100)
     assert listed.get(20, 10).ids == listed.ids[20:30]  # the responses that are only skipped do not count
     assert listed.get(19, 10).body["error"]["code"] == "page_too_large"
