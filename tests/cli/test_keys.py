@@ -49,7 +49,7 @@ def may_call(service: Service, key: str) -> bool:
     return bool(policy["policyDocument"]["Statement"][0]["Effect"] == "Allow")
 
 
-def test_a_new_key_is_alone_on_standard_output_and_explained_beside_it(service: Service) -> None:
+def test_a_new_key_is_alone_on_standard_output(service: Service) -> None:
     ran = sessions("keys", "create", "--organization", ORGANIZATION, "--name", "console")
     assert ran.exit_code == 0
     assert re.fullmatch(r"evr_[A-Za-z0-9_-]{43}\n", ran.stdout)
@@ -57,10 +57,6 @@ def test_a_new_key_is_alone_on_standard_output_and_explained_beside_it(service: 
         f"Key of {ORGANIZATION}, fingerprint {fingerprint(ran.stdout.strip())}, never expires. "
         "It cannot be shown again:\n"
     )
-
-
-def test_a_new_key_opens_its_organization(service: Service) -> None:
-    assert may_call(service, created())
 
 
 def test_the_table_holds_the_hash_of_a_key_and_the_key_nowhere(service: Service, clock: None) -> None:

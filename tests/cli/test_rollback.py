@@ -15,7 +15,7 @@ from click.testing import Result
 from moto import mock_aws
 
 from sessions_cli import rollback
-from sessions_cli.rollback import RollbackFailed, Snapshot, restore, save
+from sessions_cli.rollback import RollbackFailed, Snapshot, restore
 from tests.cli.command import sessions
 
 STACK = "sessions-production"
@@ -59,9 +59,9 @@ def queues() -> list[str]:
     return [url.rsplit("/", 1)[1] for url in boto3.client("sqs").list_queues().get("QueueUrls", [])]
 
 
-def test_a_stack_is_taken_back_to_its_template_and_parameters(cloudformation: Any, tmp_path: Path) -> None:
+def test_a_stack_is_taken_back_to_its_template_and_parameters(cloudformation: Any) -> None:
     ship(cloudformation, template(), "7", first=True)
-    kept = tmp_path / "before.json"
+    kept = Path("before.json")
     assert command("save", kept).stdout == f"Saved {STACK} to {kept}.\n"
     ship(cloudformation, template("broken"), "14")
     assert queues() == ["broken"]
@@ -72,18 +72,11 @@ def test_a_stack_is_taken_back_to_its_template_and_parameters(cloudformation: An
     values = {each["ParameterKey"]: each["ParameterValue"] for each in stack["Parameters"]}
     assert values == {"Days": "7", "Rollout": "forced"}
     assert stack["Tags"] == [{"Key": "project", "Value": "sessions"}]
+    [uploaded] = boto3.client("s3").list_objects_v2(Bucket=BUCKET)["Contents"]
+    assert uploaded["Key"].startswith(f"{STACK}/rollback/")
 
 
-def test_the_template_is_kept_beside_its_artifacts(cloudformation: Any) -> None:
-    ship(cloudformation, template(), "7", first=True)
-    snapshot = save(cloudformation, STACK)
-    assert snapshot is not None
-    restore(cloudformation, boto3.client("s3"), STACK, snapshot)
-    [kept] = boto3.client("s3").list_objects_v2(Bucket=BUCKET)["Contents"]
-    assert kept["Key"].startswith(f"{STACK}/rollback/")
-
-
-def test_a_stack_of_an_older_template_is_given_no_parameter_that_it_does_not_know() -> None:
+def test_an_older_template_is_given_no_unknown_parameter() -> None:
     client = boto3.client("cloudformation")
     expected = {
         "StackName": STACK,
@@ -107,8 +100,8 @@ class FakeS3:
         return f"https://{Params['Bucket']}.s3.eu-west-1.amazonaws.com/{Params['Key']}?signature"
 
 
-def test_a_first_release_has_nothing_to_go_back_to(cloudformation: Any, tmp_path: Path) -> None:
-    kept = tmp_path / "before.json"
+def test_a_first_release_has_nothing_to_go_back_to(cloudformation: Any) -> None:
+    kept = Path("before.json")
     assert command("save", kept).stdout == f"{STACK} does not exist yet.\n"
     assert json.loads(kept.read_text()) is None
     assert command("restore", kept).stderr == (
@@ -131,8 +124,8 @@ def test_a_stack_that_never_changed_is_left_alone() -> None:
         assert restore(client, FakeS3(), STACK, SNAPSHOT) is False
 
 
-def test_a_missing_permission_is_told(tmp_path: Path, cloudformation: Any) -> None:
-    kept = tmp_path / "before.json"
+def test_a_missing_permission_is_told(cloudformation: Any) -> None:
+    kept = Path("before.json")
     kept.write_text(json.dumps(SNAPSHOT._asdict()))
     error = {"Code": "AccessDenied", "Message": "not authorized to perform: cloudformation:UpdateStack"}
     refused = {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 403}}
@@ -146,8 +139,8 @@ def test_a_missing_permission_is_told(tmp_path: Path, cloudformation: Any) -> No
 
 
 @pytest.mark.parametrize("text", ["no json", "[1]", '{"template": "{}"}'])
-def test_a_file_of_something_else_is_told(tmp_path: Path, cloudformation: Any, text: str) -> None:
-    kept = tmp_path / "before.json"
+def test_a_file_of_something_else_is_told(cloudformation: Any, text: str) -> None:
+    kept = Path("before.json")
     kept.write_text(text)
     assert command("restore", kept).stderr == f"Error: {kept} is not what `sessions rollback save` writes.\n"
 
@@ -165,35 +158,41 @@ def event(resource: str, status: str, reason: str = "") -> dict[str, Any]:
     }
 
 
-def test_an_update_that_fails_is_told_with_its_first_reason() -> None:
-    client, stubber = stubbed()
-    stubber.add_response("update_stack", {"StackId": "x"})
-    stubber.add_response("describe_stacks", described("UPDATE_ROLLBACK_COMPLETE"))
-    events = [
-        event(STACK, "UPDATE_ROLLBACK_IN_PROGRESS"),
-        event("AuthorizeFunctionAliaslive", "UPDATE_FAILED", "Resource update cancelled"),
-        event("ListSessionsFunctionAliaslive", "UPDATE_FAILED", "The hook failed."),
-        event(STACK, "UPDATE_IN_PROGRESS"),
-        event("Queue", "UPDATE_FAILED", "of the release before"),
-    ]
-    stubber.add_response("describe_stack_events", {"StackEvents": events})
-    with stubber, pytest.raises(RollbackFailed, match=r"^ListSessionsFunctionAliaslive: The hook failed\.$"):
-        restore(client, FakeS3(), STACK, SNAPSHOT)
-
-
-def test_an_update_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("status", "events", "said"),
+    [
+        (
+            "UPDATE_ROLLBACK_COMPLETE",
+            [
+                event(STACK, "UPDATE_ROLLBACK_IN_PROGRESS"),
+                event("AuthorizeFunctionAliaslive", "UPDATE_FAILED", "Resource update cancelled"),
+                event("ListSessionsFunctionAliaslive", "UPDATE_FAILED", "The hook failed."),
+                event(STACK, "UPDATE_IN_PROGRESS"),
+                event("Queue", "UPDATE_FAILED", "of the release before"),
+            ],
+            r"^ListSessionsFunctionAliaslive: The hook failed\.$",
+        ),
+        ("UPDATE_IN_PROGRESS", [event(STACK, "UPDATE_IN_PROGRESS")], "Max attempts exceeded"),
+    ],
+    ids=["fails", "takes too long"],
+)
+def test_an_update_that_fails_is_told_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, status: str, events: list[dict[str, Any]], said: str
+) -> None:
     monkeypatch.setattr(rollback, "POLL_SECONDS", 0)
-    monkeypatch.setattr(rollback, "POLLS_MAX", 2)
+    monkeypatch.setattr(rollback, "POLLS_MAX", 1)
     client, stubber = stubbed()
     stubber.add_response("update_stack", {"StackId": "x"})
-    for _ in range(2):
-        stubber.add_response("describe_stacks", described("UPDATE_IN_PROGRESS"))
-    stubber.add_response("describe_stack_events", {"StackEvents": [event(STACK, "UPDATE_IN_PROGRESS")]})
-    with stubber, pytest.raises(RollbackFailed, match="Max attempts exceeded"):
+    stubber.add_response("describe_stacks", described(status))
+    stubber.add_response("describe_stack_events", {"StackEvents": events})
+    with stubber, pytest.raises(RollbackFailed, match=said):
         restore(client, FakeS3(), STACK, SNAPSHOT)
 
 
 def test_a_template_without_artifacts_is_refused() -> None:
-    client, _ = stubbed()
     with pytest.raises(RollbackFailed, match="names no artifact"):
-        restore(client, FakeS3(), STACK, Snapshot("{}", {}, {}))
+        restore(stubbed()[0], FakeS3(), STACK, Snapshot("{}", {}, {}))
+
+
+def test_a_snapshot_that_cannot_be_written_is_one_line(cloudformation: Any) -> None:
+    assert command("save", Path("no/such/folder")).stderr == "Error: no/such/folder: No such file or directory.\n"

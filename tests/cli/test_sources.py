@@ -113,7 +113,7 @@ def test_an_export_of_another_kind_is_told_as_one(service: Service, summary: dic
     assert fault("load", "export") == f"{at}/manifest-summary.json is not of a full export in the format DYNAMODB_JSON."
 
 
-def test_an_export_whose_data_file_is_missing_is_not_loaded_in_part(service: Service) -> None:
+def test_an_export_without_a_data_file_is_not_loaded(service: Service) -> None:
     at = export()
     (at / "data" / "b.json.gz").unlink()
     assert (

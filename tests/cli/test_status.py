@@ -131,7 +131,7 @@ def test_the_status_of_a_stack_is_on_one_screen(stack: dict[str, str], alarms: b
     assert problems[2].startswith(f"Alarm {STACK}-negative-bins has been on since 20")
 
 
-def test_the_status_of_a_healthy_stack_is_a_success_and_json_for_programs(stack: dict[str, str]) -> None:
+def test_the_status_of_a_healthy_stack_is_a_success(stack: dict[str, str]) -> None:
     assert sessions("counts", "rebuild", "--stack", STACK).exit_code == 0
     deliver(stack, behind=0)
     ran = sessions("status", "--stack", STACK, "--json", session=with_alarms())
