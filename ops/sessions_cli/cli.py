@@ -26,7 +26,8 @@ def main() -> None:
     a region.
     """
     others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
-    os.environ["no_proxy"] = f"{others},{LOOPBACK}" if others else LOOPBACK
+    if others != "*":
+        os.environ["no_proxy"] = f"{others},{LOOPBACK}" if others else LOOPBACK
 
 
 for command in (counts_commands.counts, key_commands.keys_group, *data_commands.ALL, *stack_commands.ALL):

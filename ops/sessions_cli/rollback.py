@@ -22,7 +22,7 @@ ROLLOUT: Final = {"Rollout": "forced"}
 
 POLL_SECONDS: Final = 10
 POLLS_MAX: Final = 180
-"""Seconds between two looks at the update, and how many there are: half an hour."""
+"""Seconds between two polls of the update, and how many there are: half an hour."""
 
 ARTIFACT: Final = re.compile(r"s3://([a-z0-9][a-z0-9.-]+)/")
 

@@ -36,7 +36,7 @@ class Selection:
         self.missing = set(self._ids)
 
     def choose(self, lines: Iterable[Line]) -> Iterator[Line]:
-        """Yield the lines of the selected sessions, and those whose session cannot be told."""
+        """Yield the lines of the selected sessions, and those whose session id cannot be read."""
         for line in lines:
             try:
                 session_id = line_id(parse_line(line.text))

@@ -67,8 +67,8 @@ def at(running: Running) -> dict[str, str]:
     return {"AWS_ENDPOINT_URL_DYNAMODB": running.dynamodb_url}
 
 
-def ndjson(*entries: Any) -> bytes:
-    return b"".join(json.dumps(entry, ensure_ascii=False).encode() + b"\n" for entry in entries)
+def ndjson(*loaded: Any) -> bytes:
+    return b"".join(json.dumps(each, ensure_ascii=False).encode() + b"\n" for each in loaded)
 
 
 def written(name: str, content: bytes) -> str:

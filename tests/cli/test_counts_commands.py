@@ -79,12 +79,22 @@ def test_rows_of_earlier_layouts_are_named_and_removed(service: Service) -> None
     assert sessions("counts", "audit").exit_code == 0
 
 
-def test_rows_of_strangers_are_named_and_kept(service: Service) -> None:
-    row = {"scope": {"S": "org_1"}, "bucket": {"S": "M2026-11"}, "01": {"N": "0.5"}}
+@pytest.mark.parametrize(
+    ("bucket", "bins", "reason"),
+    [
+        ("M2026-11", {"01": {"S": "two"}}, "01 is not a bin"),
+        ("M2026-11", {"01": {"N": "0.5"}}, "01 is not a bin"),
+        ("M2026-11", {"32": {"N": "1"}}, "32 is not a bin"),
+        ("X", {"01": {"N": "1"}}, "01 is not a bin"),
+        ("S", {}, "not a row of this table"),
+    ],
+)
+def test_a_foreign_row_is_named_and_kept(service: Service, bucket: str, bins: dict[str, Any], reason: str) -> None:
+    row = {"scope": {"S": "org_1"}, "bucket": {"S": bucket}} | bins
     service.dynamodb.put_item(TableName="counts", Item=row)
     assert sessions("counts", "rebuild").exit_code == 0
     ran = sessions("counts", "audit")
-    assert (ran.exit_code, ran.stdout.splitlines()[1:]) == (1, ["row org_1 M2026-11: 01 is not a bin"])
+    assert (ran.exit_code, ran.stdout.splitlines()[1:]) == (1, [f"row org_1 {bucket}: {reason}"])
     assert service.dynamodb.scan(TableName="counts")["Items"] == [row]
 
 

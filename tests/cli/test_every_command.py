@@ -132,7 +132,7 @@ def test_the_region_is_that_of_aws_region_before_all_others(service: Service, mo
     assert fault(*KEYS_LIST, AWS_REGION="eu-central-1") == "There is no table api_keys (region eu-central-1)."
 
 
-def test_the_port_of_the_api_is_told_from_an_engine(running: Running) -> None:
+def test_the_port_of_the_api_is_distinguished_from_an_engine(running: Running) -> None:
     assert fault(*KEYS_LIST, "--endpoint-url", running.url) == (
         f"{running.url} is not a DynamoDB endpoint: it responds to Scan with status 404. `make run` has DynamoDB on "
         "DYNAMODB_PORT, 8001 unless changed, and the API on PORT."
@@ -226,6 +226,11 @@ def test_this_machine_is_called_without_a_proxy(running: Running, proxy: list[st
     engine, api = running.dynamodb_url.replace("127.0.0.1", host), running.url.replace("127.0.0.1", host)
     assert sessions(*KEYS_LIST, "--endpoint-url", engine).exit_code == 0
     assert sessions("smoke", api).exit_code == 0
+    assert proxy == []
+
+
+def test_no_proxy_for_anything_stays_in_force(impatient: None, proxy: list[str]) -> None:
+    assert sessions(*KEYS_LIST, "--endpoint-url", "http://engine.invalid:8001", no_proxy="*").exit_code == 1
     assert proxy == []
 
 

@@ -83,7 +83,7 @@ def test_the_table_holds_the_hash_of_a_key_and_the_key_nowhere(service: Service,
         ("2026-11-23t16:41:47z", 1795452107, "0 minutes", "2026-11-23T16:41:47Z"),
     ],
 )
-def test_the_expiry_of_a_key_is_stored_and_told(
+def test_the_expiry_of_a_key_is_stored_and_printed(
     service: Service, clock: None, text: str, expires_at: int, span: str, moment: str
 ) -> None:
     ran = sessions("keys", "create", "--organization", ORGANIZATION, "--expires", text)
@@ -239,6 +239,11 @@ def test_a_name_of_no_key_or_of_two_revokes_nothing(service: Service, name: str,
         service.dynamodb.put_item(TableName="api_keys", Item=item)
     assert fault("keys", "revoke", name) == said
     assert len(rows(service)) == 2
+
+
+def test_no_key_is_issued_into_a_table_of_another_kind(service: Service) -> None:
+    said = fault("keys", "create", "--organization", ORGANIZATION, "--table", "sessions")
+    assert said.startswith("PutItem: ValidationException: ")
 
 
 @pytest.mark.parametrize("use", [("list",), ("revoke", "abcd")])

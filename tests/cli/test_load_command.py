@@ -55,16 +55,16 @@ TIMES = {
 
 
 def test_times_of_every_form_are_stored_in_one_form(service: Service) -> None:
-    entries = [
+    loaded = [
         session(number, created_at=time, updated_at=time, started_at=time, finished_at=time)
         for number, time in enumerate(TIMES)
     ]
-    assert sessions("load", "-", given=ndjson(*entries)).exit_code == 0
+    assert sessions("load", "-", given=ndjson(*loaded)).exit_code == 0
     found = stored(service)
-    for entry, time in zip(entries, TIMES.values(), strict=True):
-        item = found[entry["id"]]
+    for each, time in zip(loaded, TIMES.values(), strict=True):
+        item = found[each["id"]]
         assert {item[name]["S"] for name in ("created_at", "updated_at", "started_at", "finished_at")} == {time}
-        assert item["created_at_id"]["S"] == f"{time}#{entry['id']}"
+        assert item["created_at_id"]["S"] == f"{time}#{each['id']}"
 
 
 def line(**fields: Any) -> bytes:
@@ -142,7 +142,7 @@ def test_bad_lines_are_set_aside_while_the_rest_loads(service: Service) -> None:
     assert last == "The rejected lines are in mixed.rejects.ndjson."
     assert ran.stdout.startswith(f"loaded 3, rejected {len(NOT_SESSIONS)}, in ")
     assert set(Path("mixed.rejects.ndjson").read_bytes().splitlines()) == set(bad.splitlines())
-    assert stored(service).keys() == {entry["id"] for entry in good}
+    assert stored(service).keys() == {each["id"] for each in good}
 
 
 def test_a_line_that_is_too_long_is_not_said_to_be_kept(service: Service) -> None:
@@ -316,8 +316,8 @@ def test_an_interrupted_load_says_how_far_it_came(service: Service, monkeypatch:
 
 
 def test_a_file_of_many_batches_is_loaded_into_a_table_in_use(running: Running) -> None:
-    entries = [session(number, id=f"session_b{number}", organization_id="org_" + "ba" * 16) for number in range(260)]
-    ran = sessions("load", written("a.ndjson", ndjson(*entries)), **at(running))
+    loaded = [session(number, id=f"session_b{number}", organization_id="org_" + "ba" * 16) for number in range(260)]
+    ran = sessions("load", written("a.ndjson", ndjson(*loaded)), **at(running))
     assert (ran.exit_code, ran.stderr) == (0, "")
     assert ran.stdout.startswith("loaded 260, rejected 0, in ")
     dynamodb: Any = boto3.client("dynamodb", endpoint_url=running.dynamodb_url)
@@ -328,12 +328,12 @@ def test_a_file_of_many_batches_is_loaded_into_a_table_in_use(running: Running) 
         ExpressionAttributeValues={":organization": {"S": "org_" + "ba" * 16}},
         ScanIndexForward=False,
     )["Items"]
-    assert [item["id"]["S"] for item in found] == [entry["id"] for entry in newest_first(entries)]
+    assert [item["id"]["S"] for item in found] == [each["id"] for each in newest_first(loaded)]
 
 
 def test_a_terminal_shows_how_far_the_load_has_come(running: Running) -> None:
-    entries = [session(number, id=f"session_c{number}", organization_id="org_" + "ca" * 16) for number in range(60)]
-    written("a.ndjson", b"oops\n" + ndjson(*entries))
+    loaded = [session(number, id=f"session_c{number}", organization_id="org_" + "ca" * 16) for number in range(60)]
+    written("a.ndjson", b"oops\n" + ndjson(*loaded))
     terminal, end = pty.openpty()
     with subprocess.Popen(
         [SCRIPT, "load", "a.ndjson"],

@@ -124,7 +124,7 @@ def test_a_stack_that_never_changed_is_left_alone() -> None:
         assert restore(client, FakeS3(), STACK, SNAPSHOT) is False
 
 
-def test_a_missing_permission_is_told(cloudformation: Any) -> None:
+def test_a_missing_permission_is_reported(cloudformation: Any) -> None:
     kept = Path("before.json")
     kept.write_text(json.dumps(SNAPSHOT._asdict()))
     error = {"Code": "AccessDenied", "Message": "not authorized to perform: cloudformation:UpdateStack"}
@@ -139,7 +139,7 @@ def test_a_missing_permission_is_told(cloudformation: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["no json", "[1]", '{"template": "{}"}'])
-def test_a_file_of_something_else_is_told(cloudformation: Any, text: str) -> None:
+def test_a_file_of_something_else_is_reported(cloudformation: Any, text: str) -> None:
     kept = Path("before.json")
     kept.write_text(text)
     assert command("restore", kept).stderr == f"Error: {kept} is not what `sessions rollback save` writes.\n"
@@ -176,7 +176,7 @@ def event(resource: str, status: str, reason: str = "") -> dict[str, Any]:
     ],
     ids=["fails", "takes too long"],
 )
-def test_an_update_that_fails_is_told_with_its_reason(
+def test_an_update_that_fails_is_reported_with_its_reason(
     monkeypatch: pytest.MonkeyPatch, status: str, events: list[dict[str, Any]], said: str
 ) -> None:
     monkeypatch.setattr(rollback, "POLL_SECONDS", 0)

@@ -30,9 +30,9 @@ def exported(*items: dict[str, Any]) -> bytes:
     return ndjson(*({"Item": each} for each in items))
 
 
-def export(*entries: dict[str, Any], folder: str = "export", **summary: Any) -> Path:
+def export(*loaded: dict[str, Any], folder: str = "export", **summary: Any) -> Path:
     """An export of three sessions, as it is downloaded."""
-    first, second, third = map(item_of, entries or (FULL, session(2), session(3)))
+    first, second, third = map(item_of, loaded or (FULL, session(2), session(3)))
     at = Path(folder) / "AWSDynamoDB" / "01693685827463-2d8752fd"
     (at / "data").mkdir(parents=True)
     files = {"a": exported(first, second), "b": exported(third), "c": b""}
@@ -101,14 +101,14 @@ def test_an_exported_item_that_is_not_a_session_is_set_aside(service: Service, b
     assert stored(service).keys() == {session(2)["id"]}
 
 
-def test_a_line_of_an_incremental_export_is_told_as_one(service: Service) -> None:
+def test_a_line_of_an_incremental_export_is_reported_as_one(service: Service) -> None:
     change = {"Metadata": {"WriteTimestampMicros": {"N": "1"}}, "Keys": {}, "NewImage": item_of(session(1))}
     ran = sessions("load", "-", given=ndjson(change))
     assert ran.stderr.startswith("line 1: a change of an incremental export; a full export has the sessions\n")
 
 
 @pytest.mark.parametrize("summary", [{"exportType": "INCREMENTAL_EXPORT"}, {"outputFormat": "ION"}])
-def test_an_export_of_another_kind_is_told_as_one(service: Service, summary: dict[str, str]) -> None:
+def test_an_export_of_another_kind_is_reported_as_one(service: Service, summary: dict[str, str]) -> None:
     at = export(**summary)
     assert fault("load", "export") == f"{at}/manifest-summary.json is not of a full export in the format DYNAMODB_JSON."
 
@@ -131,7 +131,7 @@ def test_of_several_exports_one_must_be_chosen(service: Service) -> None:
     )
 
 
-def test_a_manifest_of_something_else_is_told_as_one(service: Service) -> None:
+def test_a_manifest_of_something_else_is_reported_as_one(service: Service) -> None:
     Path("manifest-summary.json").write_text('{"name": "site"}')
     assert fault("load", "manifest-summary.json") == "manifest-summary.json is not the manifest of an export."
 
@@ -151,7 +151,7 @@ def test_a_bad_line_of_several_files_is_named_with_its_file(service: Service) ->
     assert Path("data.rejects.ndjson").read_bytes() == ndjson(session(1)) + b"oops\n"
 
 
-def test_a_folder_without_data_is_told_as_one(service: Service) -> None:
+def test_a_folder_without_data_is_reported_as_one(service: Service) -> None:
     Path("data").mkdir()
     assert fault("load", "data").startswith("data has no file that ends in .json, ")
 
@@ -179,7 +179,7 @@ def test_lines_are_counted_only_where_that_takes_no_unpacking() -> None:
     assert Source("export").total() == 3
 
 
-def test_a_packed_file_that_is_cut_off_is_told_as_one(service: Service) -> None:
+def test_a_packed_file_that_is_cut_off_is_reported_as_one(service: Service) -> None:
     Path("a.gz").write_bytes(gzip.compress(ndjson(*map(session, range(100))))[:-200])
     ran = sessions("load", "a.gz")
     assert (ran.exit_code, ran.stderr.splitlines()[-1]) == (1, "Error: a.gz: not a whole gzip file.")
