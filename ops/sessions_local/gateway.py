@@ -38,7 +38,6 @@ SERVER_TIMING: Final = {
 """Metrics of `list_sessions` as parts of the header `Server-Timing` (W3C)."""
 
 Invoke = Callable[[dict[str, Any]], Invocation]
-"""Calls a function with an event."""
 
 
 class GatewayError(Exception):
@@ -52,7 +51,11 @@ class Gateway:
         self._template = template
         self._functions = functions
         resources = dict.fromkeys(route.resource for route in template.routes)
-        rules = [Rule(_werkzeug_rule(resource), endpoint=resource) for resource in resources]
+        # werkzeug writes `/{name}` as `/<name>` and `/{proxy+}` as `/<path:proxy>`.
+        rules = [
+            Rule(re.sub(r"\{(\w+)\}", r"<\1>", re.sub(r"\{(\w+)\+\}", r"<path:\1>", each)), endpoint=each)
+            for each in resources
+        ]
         self._resources = Map(rules, strict_slashes=False, merge_slashes=False).bind("localhost")
         self._routes = {(route.resource, route.method): route for route in template.routes}
 
@@ -141,11 +144,6 @@ def allows(policy: Mapping[str, Any], method_arn: str) -> bool:
         if has_action and any(fnmatchcase(method_arn, resource) for resource in _listed(statement["Resource"])):
             effects.add(effect)
     return effects == {"Allow"}
-
-
-def _werkzeug_rule(resource: str) -> str:
-    """Return a resource such as `/v1/{name}` or `/{proxy+}` as werkzeug writes it."""
-    return re.sub(r"\{(\w+)\}", r"<\1>", re.sub(r"\{(\w+)\+\}", r"<path:\1>", resource))
 
 
 def _listed(value: Any) -> list[Any]:

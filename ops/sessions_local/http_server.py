@@ -22,8 +22,7 @@ KEY: Final = re.compile(r"(evr_)[A-Za-z0-9_-]+")
 ALL_HEADERS: Final = "sessions_local.headers"
 """Of a request as they were sent, in the environment of WSGI, which itself joins repeated headers."""
 
-Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-"""A WSGI application."""
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]  # WSGI
 
 
 def open_port(host: str, port: int) -> socket.socket:

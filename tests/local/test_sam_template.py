@@ -71,13 +71,6 @@ def test_the_functions_have_names_of_this_machine() -> None:
     }
 
 
-def test_get_on_the_list_alone_asks_for_a_key() -> None:
-    routes = {(route.resource, route.method): (route.function, route.authorizer) for route in TEMPLATE.routes}
-    assert routes.pop(("/v1/sessions", "GET")) == ("list_sessions", "ApiKey")
-    assert set(routes.values()) == {("list_sessions", None)}
-    assert {("/", "ANY"), ("/{proxy+}", "ANY")} <= routes.keys()
-
-
 def test_a_template_is_read_as_cloudformation_would(tmp_path: Path) -> None:
     template = small(tmp_path)
     (function,) = template.functions
