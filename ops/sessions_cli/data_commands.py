@@ -107,8 +107,8 @@ def export_command(target: Target, file: str, organization: str | None, rate: fl
     An export is a backup: loading it makes the same items again. A line is a Session of the contract where that loses
     nothing. Otherwise, if the item has attributes of its own, such as a time-to-live, or values that JSON cannot hold
     exactly, the line is {"Item": ...}, the item in DynamoDB's JSON. Items that `sessions load` would reject are
-    written and reported, and the exit status is 1. With nothing to export, FILE is left as it is, and the exit status is
-    1 as well.
+    written and reported, and the exit status is 1. With nothing to export, FILE is left as it is, and the exit
+    status is 1 as well.
 
     A regular FILE is replaced when everything has been written. FILE is compressed if it ends in .gz; - is standard
     output. What is created or deleted in the meantime may be there or not.
