@@ -1,4 +1,4 @@
-"""The emulator as an AWS account, with the commands that people use on it."""
+"""The emulator as an AWS account, with the commands that people run on it."""
 
 from __future__ import annotations
 
@@ -8,105 +8,89 @@ import re
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import boto3
+import httpx
 from samtranslator.yaml_helper import yaml_parse
 
 from tests.running import free_port
-from tests.stack.emulator import ACCOUNT, BIN, PREPARED, REGION, ROOT, SECRET
+from tests.stack.emulator import ACCOUNT, BIN, HOME, PREPARED, REGION, ROOT, SECRET
 
-POLICIES = ROOT / "docs" / "policies"
-START_SECONDS = 60.0
-EVENTUALLY_SECONDS = 20.0
+SAM = ROOT / os.environ.get("SAM", "sam")
+CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
+EVENTUALLY_SECONDS = 60.0
 
 Environment = dict[str, str]
 
 
-class Answer(NamedTuple):
-    """What a client gets over HTTP."""
-
-    status: int
-    headers: dict[str, str]
-    body: Any
-
-
 class Account:
-    """An AWS account in an emulator of its own, which runs until `close`."""
+    """An AWS account in an emulator, which runs until `close`."""
 
     def __init__(self) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "tests.stack.emulator", str(port)]
         self._emulator = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        eventually(self._is_ready, START_SECONDS)
+        eventually(self._is_ready)
 
     def _is_ready(self) -> bool:
         assert self._emulator.poll() is None, "the emulator has ended"
         try:
-            urllib.request.urlopen(f"{self.url}/_ministack/health", timeout=5).close()
-        except OSError:
+            return httpx.get(f"{self.url}/_ministack/health", trust_env=False).is_success
+        except httpx.TransportError:
             return False
-        return True
 
     def close(self) -> None:
         self._emulator.terminate()
         self._emulator.wait(30)
 
     def client(self, service: str) -> Any:
-        """Return a client of the account's root user."""
-        return boto3.client(
-            service,
-            endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id=ACCOUNT,
-            aws_secret_access_key=SECRET,
-        )
+        """Return a client of the root user."""
+        key = {"aws_access_key_id": ACCOUNT, "aws_secret_access_key": SECRET}
+        return boto3.client(service, endpoint_url=self.url, region_name=REGION, **key)
 
-    def environment(self, **variables: str) -> Environment:
-        """Return the environment of a command, of the root user unless the variables hold other credentials."""
-        names = {"sam": os.environ.get("SAM", "sam"), "aws": str(BIN / "aws"), "sessions": str(Path(sys.executable))}
-        folders = [str((ROOT / path).parent) for path in names.values() if "/" in path]
+    def environment(self, user: Environment | None = None) -> Environment:
+        """Return the environment of a command that a user runs, root unless given."""
+        folders = [SAM.parent, BIN, Path(sys.executable).parent]
         return {
-            "PATH": os.pathsep.join([*folders, os.environ["PATH"]]),
-            "HOME": str(ROOT / "build" / "emulator"),
+            "PATH": os.pathsep.join([*map(str, folders), os.environ["PATH"]]),
+            "HOME": str(HOME),
             "SAM_CLI_TELEMETRY": "0",
             "AWS_ENDPOINT_URL": self.url,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": ACCOUNT,
             "AWS_SECRET_ACCESS_KEY": SECRET,
-        } | variables
+        } | (user or {})
 
-    def run(self, *words: str, as_user: Environment | None = None, text: str = "") -> str:
+    def attempt(self, *words: str, user: Environment | None = None, text: str = "") -> tuple[int, str]:
+        """Return the exit status of a command and what it prints."""
+        options: dict[str, Any] = {"cwd": ROOT, "env": self.environment(user), "input": text, "text": True}
+        ran = subprocess.run(words, **options, capture_output=True, timeout=300)
+        return ran.returncode, ran.stdout + (ran.stderr if ran.returncode else "")
+
+    def run(self, *words: str, user: Environment | None = None, text: str = "") -> str:
         """Return what a command prints; it must succeed."""
-        ran = self.attempt(*words, as_user=as_user, text=text)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        return ran.stdout
+        code, printed = self.attempt(*words, user=user, text=text)
+        assert code == 0, printed
+        return printed.strip()
 
-    def attempt(
-        self, *words: str, as_user: Environment | None = None, text: str = ""
-    ) -> subprocess.CompletedProcess[str]:
-        environment = self.environment(**as_user or {})
-        return subprocess.run(words, cwd=ROOT, env=environment, input=text, capture_output=True, text=True, timeout=300)
+    def shell(self, commands: str) -> str:
+        """Return what the commands of a document print; each must succeed."""
+        return self.run("bash", "-euo", "pipefail", "-c", commands)
 
-    def deploy(self, environment: str, *flags: str, as_user: Environment | None = None) -> str:
-        """Deploy what `sam build` has made, as docs/deployment.md says."""
+    def deploy(self, environment: str, *flags: str, user: Environment | None = None) -> None:
+        """Deploy the build as docs/deployment.md says."""
         config = ["--config-file", str(ROOT / "samconfig.toml"), "--config-env", environment]
-        template = ["--template-file", str(PREPARED), "--no-confirm-changeset"]
-        return self.run("sam", "deploy", *config, *template, *flags, as_user=as_user)
+        self.run(
+            "sam", "deploy", *config, "--template-file", str(PREPARED), "--no-confirm-changeset", *flags, user=user
+        )
 
     def user(self, policy: str, stack: str, *, also: Sequence[str] = (), name: str = "") -> Environment:
-        """Return the credentials of a new user who has one policy of docs/policies and no other.
-
-        Args:
-            also: actions allowed on everything.
-            name: of the user; otherwise the names of the policy and the stack.
-        """
-        iam, name = self.client("iam"), name or f"{policy}-{stack}"
+        """Return the credentials of a new user with one policy of docs/policies, who may `also` do these actions."""
+        iam, name = self.client("iam"), name or policy
         iam.create_user(UserName=name)
         iam.put_user_policy(UserName=name, PolicyName=policy, PolicyDocument=policy_document(policy, stack))
         if also:
@@ -118,13 +102,9 @@ class Account:
 
     def resources(self, stack: str) -> dict[str, str]:
         """Return the physical id of each resource of a stack."""
-        found = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
-        return {
-            each["LogicalResourceId"]: each["PhysicalResourceId"]
-            for page in found
-            for each in page["StackResourceSummaries"]
-            if each["ResourceStatus"] != "DELETE_COMPLETE"
-        }
+        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
+        found = [each for page in pages for each in page["StackResourceSummaries"]]
+        return {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in found}
 
     def status(self, stack: str) -> str:
         """Return the status of a stack once nothing is in progress."""
@@ -136,64 +116,60 @@ class Account:
 
         return eventually(settled)
 
-    def upload(self, stack: str, key: str, change: Callable[[dict[str, Any]], None] = lambda _: None) -> str:
-        """Return the address of a changed copy of the template that a stack was deployed with."""
-        found = self.client("cloudformation").get_template(StackName=stack, TemplateStage="Original")
-        body = found["TemplateBody"]
-        template = yaml_parse(body) if isinstance(body, str) else body  # boto3 parses JSON
+    def template(self, stack: str, change: Callable[[dict[str, Any]], None] = lambda _: None) -> str:
+        """Return the address of a changed copy of a stack's template, beside its artifacts."""
+        found = self.client("cloudformation").get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
+        template = yaml_parse(found) if isinstance(found, str) else found  # boto3 parses JSON
         change(template)
-        bucket = artifact(template, "SessionsLayer", "ContentUri")[0]
-        self.client("s3").put_object(Bucket=bucket, Key=key, Body=json.dumps(template))
-        return f"{self.url}/{bucket}/{key}"
+        [bucket] = [each["Name"] for each in self.client("s3").list_buckets()["Buckets"]]
+        self.client("s3").put_object(Bucket=bucket, Key="changed", Body=json.dumps(template))
+        return f"{self.url}/{bucket}/changed"
 
-    def update(self, stack: str, template: str | None = None, **parameters: str) -> str:
-        """Update a stack's template or parameters, and return its status then."""
+    def create(self, stack: str, template: str, **options: Any) -> str:
+        """Create a stack and return its status then."""
+        arguments = {"StackName": stack, "TemplateURL": template, "Capabilities": CAPABILITIES}
+        self.client("cloudformation").create_stack(**arguments, **options)
+        return self.status(stack)
+
+    def update(self, stack: str, template: str = "", **parameters: str) -> str:
+        """Update a stack's template or parameters and return its status then."""
         cloudformation = self.client("cloudformation")
         [found] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
         values = {each["ParameterKey"]: each["ParameterValue"] for each in found["Parameters"]} | parameters
         cloudformation.update_stack(
             StackName=stack,
             Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in values.items()],
-            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+            Capabilities=CAPABILITIES,
             **({"TemplateURL": template} if template else {"UsePreviousTemplate": True}),
         )
         return self.status(stack)
 
-    def get(self, stack: str, path: str, key: str = "", method: str = "GET") -> Answer:
-        """Call the API of a stack."""
-        url = f"{self.base(stack)}{path}"
-        headers = {"Authorization": key} if key else {}
-        request = urllib.request.Request(url, method=method, headers=headers)
-        try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                return Answer(response.status, dict(response.headers), json.load(response))
-        except urllib.error.HTTPError as error:
-            return Answer(error.code, dict(error.headers), json.load(error))
-
-    def base(self, stack: str) -> str:
+    def api(self, stack: str) -> str:
         """Return the address of a stack's API."""
         return f"{self.url}/_aws/execute-api/{self.resources(stack)['Api']}/live"
 
-
-def artifact(template: dict[str, Any], name: str, key: str) -> tuple[str, str]:
-    """Return bucket and key of a resource's archive."""
-    bucket, _, rest = template["Resources"][name]["Properties"][key].removeprefix("s3://").partition("/")
-    return bucket, rest
+    def call(self, stack: str, path: str, key: str = "", method: str = "GET") -> httpx.Response:
+        headers = {"Authorization": key} if key else {}
+        return httpx.request(method, self.api(stack) + path, headers=headers, timeout=60, trust_env=False)
 
 
 def policy_document(name: str, stack: str) -> str:
     """Return a policy of docs/policies with its placeholders filled in."""
     values = {"PARTITION": "aws", "REGION": REGION, "ACCOUNT": ACCOUNT, "STACK": stack}
-    text = (POLICIES / f"{name}.json").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "policies" / f"{name}.json").read_text(encoding="utf-8")
     return re.sub("|".join(values), lambda found: values[found[0]], text)
 
 
-def eventually(probe: Callable[[], Any], seconds: float = EVENTUALLY_SECONDS) -> Any:
+def guide(heading: str) -> list[str]:
+    """Return the blocks of shell commands in a chapter of docs/deployment.md."""
+    text = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    return re.findall(r"```sh\n(.*?)```", text.partition(f"# {heading}\n")[2].partition("\n#")[0], re.DOTALL)
+
+
+def eventually(probe: Callable[[], Any]) -> Any:
     """Return what a probe returns, as soon as that is true."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = probe()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s"
+    deadline = time.monotonic() + EVENTUALLY_SECONDS
+    while not (found := probe()):
+        assert time.monotonic() < deadline, f"not within {EVENTUALLY_SECONDS:.0f} s"
         time.sleep(0.1)
+    return found

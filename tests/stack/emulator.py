@@ -34,11 +34,15 @@ Template = dict[str, Any]
 
 
 def without_deployment_preference(template: Template) -> None:
-    """Remove CodeDeploy, which the emulator does not have; the hook's role needs its application's name."""
+    """Remove CodeDeploy, which the emulator does not have.
+
+    The hook calls it without retries, and the hook's role keeps the application's name.
+    """
     for resource in template["Resources"].values():
         resource["Properties"].pop("DeploymentPreference", None)
-    parameter = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "CodeDeploy"}}
-    template["Resources"]["ServerlessDeploymentApplication"] = parameter
+    add(template, "ServerlessDeploymentApplication", "AWS::SSM::Parameter", {"Type": "String", "Value": "CodeDeploy"})
+    hook = template["Resources"]["CheckReleaseFunction"]["Properties"]["Environment"]["Variables"]
+    hook["AWS_MAX_ATTEMPTS"] = "1"
 
 
 def without_metric_math(template: Template) -> None:
@@ -89,15 +93,6 @@ def with_last_deployment(template: Template) -> None:
     template["Resources"]["LastDeployment"]["Metadata"] = {"AfterTheStage": {"Ref": "Api.Stage"}}
 
 
-WORKAROUNDS: Final = (
-    without_deployment_preference,
-    without_metric_math,
-    with_gateway_responses,
-    with_any_methods,
-    with_last_deployment,
-)
-
-
 def add(template: Template, name: str, kind: str, properties: dict[str, Any]) -> None:
     template["Resources"][name] = {"Type": kind, "Properties": properties}
 
@@ -105,8 +100,11 @@ def add(template: Template, name: str, kind: str, properties: dict[str, Any]) ->
 def prepare() -> None:
     """Write the template for the emulator beside the one that `sam build` has made."""
     template = yaml_parse(BUILT.read_text(encoding="utf-8"))
-    for workaround in WORKAROUNDS:
-        workaround(template)
+    without_deployment_preference(template)
+    without_metric_math(template)
+    with_gateway_responses(template)
+    with_any_methods(template)
+    with_last_deployment(template)
     PREPARED.write_text(json.dumps(template, indent=1), encoding="utf-8")
 
 

@@ -2,119 +2,129 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
+import botocore.session
 import pytest
 from click.testing import CliRunner
 
+from sessions_cli import audit
 from sessions_cli.cli import main
-from tests.service import session
-from tests.stack.account import Account, Environment, eventually, policy_document
-from tests.stack.test_roles import permissions
+from tests.stack.account import Account, eventually, policy_document
+from tests.stack.test_calls import session_line, stored
+from tests.stack.test_roles import pairs
 
-LINE = json.dumps(session(900)) + "\n"
-
-
-class Command(NamedTuple):
-    """Calls of a command that together need its whole policy."""
-
-    calls: tuple[tuple[str, ...], ...]
-    prepare: Callable[[Account, str], Any] = lambda account, stack: None
-    text: str = ""
+NUMBERS = itertools.count(1000, 1000)  # in other bins
 
 
-def table(account: Account, stack: str, name: str) -> str:
-    return account.resources(stack)[f"{name}Table"]
-
-
-def orphan(account: Account, stack: str) -> None:
+def orphan(account: Account, resources: dict[str, str]) -> None:
     """Write the marker of a session that does not exist."""
-    counts = table(account, stack, "Counts")
-    item = {"scope": {"S": "session#session_9"}, "bucket": {"S": "S"}, "organization_agent": {"S": "org_1#agent_1"}}
-    item |= {"organization_id": {"S": "org_1"}, "created_at_id": {"S": "2026-11-23T16:41:46.463925Z#session_9"}}
-    account.client("dynamodb").put_item(TableName=counts, Item=item)
+    item = {"scope": "session#session_9", "bucket": "S", "organization_agent": "org_1#agent_1"}
+    item |= {"organization_id": "org_1", "created_at_id": "2026-11-23T16:41:46.463925Z#session_9"}
+    put(account, resources["CountsTable"], {name: {"S": value} for name, value in item.items()})
 
 
-def api_key(account: Account, stack: str) -> None:
-    item = {"key_hash": {"S": "abcd" + "0" * 60}, "organization_id": {"S": "org_1"}, "name": {"S": "x"}}
-    account.client("dynamodb").put_item(TableName=table(account, stack, "ApiKeys"), Item=item)
+def api_key(account: Account, resources: dict[str, str]) -> None:
+    item = {"key_hash": "abcd" + "0" * 60, "organization_id": "org_1", "name": "x"}
+    put(account, resources["ApiKeysTable"], {name: {"S": value} for name, value in item.items()})
 
 
-def set_aside(account: Account, stack: str) -> None:
-    """Put the message that Lambda would send for a session that lost its marker and one that left its marker behind."""
-    dynamodb, streams = account.client("dynamodb"), account.client("dynamodbstreams")
-    sessions, counts = table(account, stack, "Sessions"), table(account, stack, "Counts")
-    account.run("sessions", "load", "-", "--stack", stack, text=LINE)
-    marker = {"scope": {"S": f"session#{session(900)['id']}"}, "bucket": {"S": "S"}}
-    found = eventually(lambda: dynamodb.get_item(TableName=counts, Key=marker).get("Item"))
-    dynamodb.delete_item(TableName=sessions, Key={"id": {"S": session(900)["id"]}})
-    eventually(lambda: "Item" not in dynamodb.get_item(TableName=counts, Key=marker))
-    dynamodb.put_item(TableName=counts, Item=found)
-    [stream] = streams.list_streams(TableName=sessions)["Streams"]
-    [shard] = streams.describe_stream(StreamArn=stream["StreamArn"])["StreamDescription"]["Shards"]
-    place = {"StreamArn": stream["StreamArn"], "ShardId": shard["ShardId"]}
-    iterator = streams.get_shard_iterator(**place, ShardIteratorType="TRIM_HORIZON")["ShardIterator"]
-    numbers = [each["dynamodb"]["SequenceNumber"] for each in streams.get_records(ShardIterator=iterator)["Records"]]
-    batch = {"streamArn": stream["StreamArn"], "shardId": shard["ShardId"]}
-    batch |= {"startSequenceNumber": numbers[0], "endSequenceNumber": numbers[-1]}
-    queue = account.resources(stack)["FailureQueue"]
-    account.client("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps({"DDBStreamBatchInfo": batch}))
+def put(account: Account, table: str, item: dict[str, Any]) -> None:
+    account.client("dynamodb").put_item(TableName=table, Item=item)
 
 
-COMMANDS = {
-    "load": Command((("load", "-"),), text=LINE),
-    "export": Command((("export", "-"), ("export", "-", "--organization", "org_1"))),
-    "status": Command((("status",),)),
-    "keys-create": Command((("keys", "create", "--organization", "org_1"),)),
-    "keys-list": Command((("keys", "list"),)),
-    "keys-revoke": Command((("keys", "revoke", "abcd000000000000"),), api_key),
-    "counts-audit": Command((("counts", "audit"),), orphan),
-    "counts-rebuild": Command((("counts", "rebuild"), ("counts", "rebuild", "--empty-first", "--yes")), orphan),
-    "counts-redrive": Command((("counts", "redrive"),), set_aside),
+def set_aside(account: Account, resources: dict[str, str]) -> None:
+    """Send what Lambda would for two sessions: one has lost its marker, the other has left its marker behind."""
+    dynamodb, streams, table = account.client("dynamodb"), account.client("dynamodbstreams"), resources["SessionsTable"]
+    sessions = [stored(next(NUMBERS)) for _ in range(2)]
+    keys = [{"scope": {"S": f"session#{each['id']['S']}"}, "bucket": {"S": "S"}} for each in sessions]
+    lost, left = ({"TableName": resources["CountsTable"], "Key": key} for key in keys)
+    for each in sessions:
+        put(account, table, each)
+    marker = eventually(lambda: dynamodb.get_item(**lost).get("Item") and dynamodb.get_item(**left).get("Item"))
+    dynamodb.delete_item(TableName=table, Key={"id": sessions[1]["id"]})
+    eventually(lambda: "Item" not in dynamodb.get_item(**left))
+    put(account, left["TableName"], marker)
+    dynamodb.delete_item(**lost)
+    arn = dynamodb.describe_table(TableName=table)["Table"]["LatestStreamArn"]
+    [shard] = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
+    place = {"StreamArn": arn, "ShardId": shard["ShardId"], "ShardIteratorType": "TRIM_HORIZON"}
+    records = streams.get_records(ShardIterator=streams.get_shard_iterator(**place)["ShardIterator"])["Records"]
+    first, last = (records[at]["dynamodb"]["SequenceNumber"] for at in (0, -1))
+    batch = {"streamArn": arn, "shardId": shard["ShardId"], "startSequenceNumber": first, "endSequenceNumber": last}
+    message = json.dumps({"DDBStreamBatchInfo": batch})
+    account.client("sqs").send_message(QueueUrl=resources["FailureQueue"], MessageBody=message)
+
+
+Prepare = Callable[[Account, dict[str, str]], None]
+COMMANDS: dict[str, tuple[tuple[str, ...], Prepare | None]] = {
+    "load": (("load -",), None),
+    "export": (("export -", "export - --organization org_1"), None),
+    "status": (("status",), None),
+    "keys-create": (("keys create --organization org_1",), None),
+    "keys-list": (("keys list",), None),
+    "keys-revoke": (("keys revoke abcd000000000000",), api_key),
+    "counts-audit": (("counts audit",), orphan),
+    "counts-rebuild": (("counts rebuild", "counts rebuild --empty-first --yes"), orphan),
+    "counts-redrive": (("counts redrive",), set_aside),
 }
+"""Calls that together need the whole policy of a command, and what they need to work on."""
 
 MISREAD = {
-    "operator-status": ["lambda:ListAliases"],  # checked for GetAlias
-    "operator-counts-redrive": ["dynamodb:GetRecords", "dynamodb:GetShardIterator"],  # checked on every resource
+    "status": ["lambda:ListAliases"],  # checked for GetAlias
+    "counts-redrive": ["dynamodb:GetRecords", "dynamodb:GetShardIterator"],  # checked on every resource
 }
-"""Actions that the emulator checks in another way than AWS."""
-
-NOT_CHECKED = {"lambda:GetAlias", "dynamodb:GetRecords", "dynamodb:GetShardIterator"}
-
-
-def succeeds(code: int, said: str) -> bool:
-    """Return whether a command was allowed to do its work; an audit that finds differences ends with 1."""
-    return code in (0, 1, 3) and "AccessDenied" not in said
+"""Actions that the emulator checks in another way than AWS; the last test fails when that changes."""
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_needs_its_policy_and_no_other(name: str, account: Account, development: str) -> None:
-    command, policy = COMMANDS[name], f"operator-{name}"
-    calls = [(*words, "--stack", development) for words in command.calls]
-    user, iam = account.user(policy, development, also=MISREAD.get(policy, [])), account.client("iam")
-    command.prepare(account, development)
-    for words in calls:
-        ran = account.attempt("sessions", *words, as_user=user, text=command.text)
-        assert succeeds(ran.returncode, ran.stdout + ran.stderr), ran.stderr
-    for action, lacking in permissions(json.loads(policy_document(policy, development))):
-        if action not in NOT_CHECKED:
-            document = json.dumps(lacking)
-            iam.put_user_policy(UserName=f"{policy}-{development}", PolicyName=policy, PolicyDocument=document)
-            command.prepare(account, development)
-            assert not all(in_process(account, user, words, command.text) for words in calls), action
+def test_a_command_needs_its_policy_and_no_other(
+    name: str, account: Account, development: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "PAUSE", 0.0)
+    (calls, prepare), policy, resources = COMMANDS[name], f"operator-{name}", account.resources(development)
+    user, called = account.user(policy, development, also=MISREAD.get(name, [])), set()
+
+    def watch(model: Any, params: dict[str, Any], **_: Any) -> None:
+        service = {"monitoring": "cloudwatch"}.get(model.service_model.signing_name, model.service_model.signing_name)
+        items = json.loads(params["body"])["TransactItems"] if model.name == "TransactWriteItems" else []
+        called.update(f"dynamodb:{kind}Item" for each in items for kind in each)
+        called.add(f"{service}:{model.name}")
+
+    listener = botocore.session.get_session()
+    listener.register("before-call", watch)
+    for words in (["sessions", *call.split(), "--stack", development] for call in calls):
+        assert_allowed(*account.attempt(*words, user=user, text=session_line()))
+        if prepare:
+            prepare(account, resources)
+        options = {"input": session_line(), "env": account.environment(user), "obj": listener}
+        ran = CliRunner().invoke(main, words[1:], **options)
+        assert_allowed(ran.exit_code, ran.output)
+    assert {action for action, _ in pairs(json.loads(policy_document(policy, development)))} <= called
 
 
-def in_process(account: Account, user: Environment, words: tuple[str, ...], text: str) -> bool:
-    """Return whether a command succeeds, without the time that a process takes to start."""
-    ran = CliRunner().invoke(main, words, input=text, env=account.environment(**user))
-    return succeeds(ran.exit_code, ran.output)
+def assert_allowed(code: int, printed: str) -> None:
+    assert "AccessDenied" not in printed
+    assert code in (0, 1, 3), printed  # an audit that finds differences ends with 1
 
 
-@pytest.mark.parametrize("policy", MISREAD)
-def test_the_emulator_misreads_these_actions(policy: str, account: Account, development: str) -> None:
-    command = COMMANDS[policy.removeprefix("operator-")]
-    command.prepare(account, development)
-    user = account.user(policy, development, name=f"misread-{policy}")
-    assert not in_process(account, user, (*command.calls[0], "--stack", development), command.text)
+@pytest.mark.parametrize("name", MISREAD)
+def test_the_emulator_misreads_these_actions(name: str, account: Account, development: str) -> None:
+    (calls, prepare), user = COMMANDS[name], account.user(f"operator-{name}", development, name=f"misread-{name}")
+    if prepare:
+        prepare(account, account.resources(development))
+    assert "AccessDenied" in account.attempt("sessions", *calls[0].split(), "--stack", development, user=user)[1]
+
+
+def test_the_rollback_restores_the_parameters(account: Account, production: str, tmp_path: Path) -> None:
+    user, words = account.user("operator-rollback", production), (str(tmp_path / "saved"), "--stack", production)
+    account.run("sessions", "rollback", "save", *words, user=user)
+    assert account.update(production, LogLevel="DEBUG") == "UPDATE_COMPLETE"
+    account.run("sessions", "rollback", "restore", *words, user=user)
+    function = account.resources(production)["ListSessionsFunction"]
+    live = account.client("lambda").get_function_configuration(FunctionName=function, Qualifier="live")
+    assert live["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] == "INFO"

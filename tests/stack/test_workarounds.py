@@ -1,4 +1,4 @@
-"""What the emulator does not support: each test fails once it does, and its workaround can go."""
+"""What the emulator does not support: a test fails once it does, and its workaround can go."""
 
 from __future__ import annotations
 
@@ -10,59 +10,48 @@ from botocore.exceptions import ClientError
 
 from tests.stack.account import Account
 
-ALARM = {
-    "Type": "AWS::CloudWatch::Alarm",
-    "Properties": {
-        "ComparisonOperator": "GreaterThanThreshold",
-        "EvaluationPeriods": 1,
-        "Threshold": 0,
-        "Metrics": [{"Id": "one", "Expression": "1"}],
-    },
-}
+ALARM = {"ComparisonOperator": "GreaterThanThreshold", "EvaluationPeriods": 1, "Threshold": 0}
+ALARM |= {"Metrics": [{"Id": "one", "Expression": "1"}]}
 BODY = {
     "openapi": "3.0.1",
     "info": {"title": "imported", "version": "1"},
     "paths": {"/": {"x-amazon-apigateway-any-method": {"x-amazon-apigateway-integration": {"type": "mock"}}}},
     "x-amazon-apigateway-gateway-responses": {"UNAUTHORIZED": {"statusCode": "418"}},
 }
-API = {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Body": BODY}}
+TABLE = {
+    "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+    "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+    "BillingMode": "PAY_PER_REQUEST",
+    "DeletionProtectionEnabled": True,
+}
 
 
-def create(account: Account, name: str, resource: dict[str, Any], **options: Any) -> str:
-    template = json.dumps({"Resources": {"One": resource}})
-    account.client("cloudformation").create_stack(StackName=name, TemplateBody=template, **options)
+def create(account: Account, name: str, *resources: tuple[str, dict[str, Any]]) -> str:
+    """Create a stack of resources, one after the other, and return its status then."""
+    template = {f"R{at}": {"Type": kind, "Properties": each} for at, (kind, each) in enumerate(resources)}
+    for at in range(1, len(resources)):
+        template[f"R{at}"]["DependsOn"] = f"R{at - 1}"
+    account.client("cloudformation").create_stack(StackName=name, TemplateBody=json.dumps({"Resources": template}))
     return account.status(name)
 
 
 def test_codedeploy_is_unknown(account: Account) -> None:
-    resource = {"Type": "AWS::CodeDeploy::Application", "Properties": {"ComputePlatform": "Lambda"}}
     with pytest.raises(ClientError, match="Unrecognized resource types"):
-        create(account, "codedeploy", resource)
+        create(account, "codedeploy", ("AWS::CodeDeploy::Application", {"ComputePlatform": "Lambda"}))
 
 
 def test_metric_math_is_refused(account: Account) -> None:
-    assert create(account, "alarm", ALARM) == "ROLLBACK_COMPLETE"
+    assert create(account, "alarm", ("AWS::CloudWatch::Alarm", ALARM)) == "ROLLBACK_COMPLETE"
 
 
-def test_gateway_responses_and_any_methods_are_not_imported(account: Account) -> None:
-    assert create(account, "api", API) == "CREATE_COMPLETE"
-    gateway, api = account.client("apigateway"), account.resources("api")["One"]
-    responses = {each["responseType"]: each for each in gateway.get_gateway_responses(restApiId=api)["items"]}
-    assert responses["UNAUTHORIZED"]["statusCode"] == "401"
-    [root] = gateway.get_resources(restApiId=api)["items"]
-    assert not root.get("resourceMethods")
+def test_responses_and_any_methods_are_not_imported(account: Account) -> None:
+    assert create(account, "api", ("AWS::ApiGateway::RestApi", {"Body": BODY})) == "CREATE_COMPLETE"
+    gateway, api = account.client("apigateway"), account.resources("api")["R0"]
+    assert gateway.get_gateway_response(restApiId=api, responseType="UNAUTHORIZED")["statusCode"] == "401"
+    assert not gateway.get_resources(restApiId=api)["items"][0].get("resourceMethods")
 
 
 def test_a_failed_creation_deletes_protected_tables(account: Account) -> None:
-    table = {
-        "Type": "AWS::DynamoDB::Table",
-        "Properties": {
-            "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
-            "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
-            "BillingMode": "PAY_PER_REQUEST",
-            "DeletionProtectionEnabled": True,
-        },
-    }
-    template = json.dumps({"Resources": {"One": table, "Two": ALARM | {"DependsOn": "One"}}})
-    account.client("cloudformation").create_stack(StackName="protected", TemplateBody=template)
-    assert account.status("protected") == "ROLLBACK_COMPLETE"  # ROLLBACK_FAILED on AWS
+    # AWS ends in ROLLBACK_FAILED.
+    resources = ("AWS::DynamoDB::Table", TABLE), ("AWS::CloudWatch::Alarm", ALARM)
+    assert create(account, "protected", *resources) == "ROLLBACK_COMPLETE"
