@@ -112,10 +112,8 @@ def main() -> None:
     prepare()
     port = int(sys.argv[1]) if len(sys.argv) > 1 else PORT
     HOME.mkdir(parents=True, exist_ok=True)
-    environment = {
+    environment = dict.fromkeys(("HOME", "TMPDIR"), str(HOME)) | {
         "PATH": os.defpath,
-        "HOME": str(HOME),
-        "TMPDIR": str(HOME),
         "AUTH": "true",
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),

@@ -1,4 +1,4 @@
-"""The deployed API over HTTP: keys, pages and the responses that the gateway makes itself."""
+"""The deployed API over HTTP: pages of sessions that the stream has counted, and the checks of `sessions smoke`."""
 
 from __future__ import annotations
 
@@ -46,25 +46,6 @@ def test_pages_joined_are_the_whole_list(account: Account, development: str, key
     assert set(pages[1].links) == {"first", "prev", "next", "last"}
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "given", "status", "code"),
-    [
-        ("GET", "/v1/sessions", "", 401, "unauthorized"),
-        ("GET", "/v1/sessions", "evr_" + "0" * 32, 401, "unauthorized"),
-        ("GET", "/v1/session", "", 404, "not_found"),
-        ("GET", "/", "Basic YTpi", 404, "not_found"),
-        ("POST", "/v1/sessions", "", 405, "method_not_allowed"),
-    ],
-)
-def test_a_refusal_has_the_contracts_form(
-    method: str, path: str, given: str, status: int, code: str, account: Account, development: str
-) -> None:
-    response = account.call(development, path, given, method)
-    assert response.status_code == status
-    assert response.json() == {"error": {"code": code, "message": response.json()["error"]["message"]}}
-    assert response.headers["Content-Type"] == "application/json"
-    assert response.headers["X-Request-Id"]
-
-
 def test_the_smoke_test_passes(account: Account, development: str, key: str) -> None:
+    # With 401 for no key and a bad one, 404 and 405 in the contract's form.
     account.run("sessions", "smoke", account.api(development), user={"SESSIONS_API_KEY": key})

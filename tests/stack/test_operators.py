@@ -25,16 +25,16 @@ def orphan(account: Account, resources: dict[str, str]) -> None:
     """Write the marker of a session that does not exist."""
     item = {"scope": "session#session_9", "bucket": "S", "organization_agent": "org_1#agent_1"}
     item |= {"organization_id": "org_1", "created_at_id": "2026-11-23T16:41:46.463925Z#session_9"}
-    put(account, resources["CountsTable"], {name: {"S": value} for name, value in item.items()})
+    put(account, resources["CountsTable"], item)
 
 
 def api_key(account: Account, resources: dict[str, str]) -> None:
-    item = {"key_hash": "abcd" + "0" * 60, "organization_id": "org_1", "name": "x"}
-    put(account, resources["ApiKeysTable"], {name: {"S": value} for name, value in item.items()})
+    put(account, resources["ApiKeysTable"], {"key_hash": "abcd" + "0" * 60, "organization_id": "org_1", "name": "x"})
 
 
-def put(account: Account, table: str, item: dict[str, Any]) -> None:
-    account.client("dynamodb").put_item(TableName=table, Item=item)
+def put(account: Account, table: str, item: dict[str, str]) -> None:
+    typed = {name: {"S": value} for name, value in item.items()}
+    account.client("dynamodb").put_item(TableName=table, Item=typed)
 
 
 def set_aside(account: Account, resources: dict[str, str]) -> None:
@@ -44,11 +44,11 @@ def set_aside(account: Account, resources: dict[str, str]) -> None:
     keys = [{"scope": {"S": f"session#{each['id']['S']}"}, "bucket": {"S": "S"}} for each in sessions]
     lost, left = ({"TableName": resources["CountsTable"], "Key": key} for key in keys)
     for each in sessions:
-        put(account, table, each)
+        dynamodb.put_item(TableName=table, Item=each)
     marker = eventually(lambda: dynamodb.get_item(**lost).get("Item") and dynamodb.get_item(**left).get("Item"))
     dynamodb.delete_item(TableName=table, Key={"id": sessions[1]["id"]})
     eventually(lambda: "Item" not in dynamodb.get_item(**left))
-    put(account, left["TableName"], marker)
+    dynamodb.put_item(TableName=left["TableName"], Item=marker)
     dynamodb.delete_item(**lost)
     arn = dynamodb.describe_table(TableName=table)["Table"]["LatestStreamArn"]
     [shard] = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]

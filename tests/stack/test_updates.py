@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from tests.stack.account import Account, guide
 
 FUNCTIONS = {"ListSessions", "Authorize", "CountSessions"}
@@ -33,21 +31,11 @@ def broken(template: dict[str, Any]) -> None:
     template["Resources"]["Broken"] = resource
 
 
-@pytest.mark.parametrize(
-    ("parameter", "value", "changed"),
-    [
-        ("LogLevel", "DEBUG", FUNCTIONS),
-        ("CorsOrigins", "https://console.example.com", {"ListSessions"}),
-        ("LogRetentionDays", "14", set()),
-    ],
-)
-def test_a_changed_parameter_publishes_versions(
-    parameter: str, value: str, changed: set[str], account: Account, development: str
-) -> None:
+def test_a_changed_parameter_publishes_versions(account: Account, development: str) -> None:
     before = versions(account, development)
-    assert account.update(development, **{parameter: value}) == "UPDATE_COMPLETE"
+    assert account.update(development, CorsOrigins="https://console.example.com") == "UPDATE_COMPLETE"
     after = versions(account, development)
-    assert {name for name in FUNCTIONS if before[name] != after[name]} == changed
+    assert {name for name in FUNCTIONS if before[name] != after[name]} == {"ListSessions"}
 
 
 def test_a_changed_layer_publishes_versions(account: Account, development: str) -> None:

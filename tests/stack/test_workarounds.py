@@ -18,12 +18,9 @@ BODY = {
     "paths": {"/": {"x-amazon-apigateway-any-method": {"x-amazon-apigateway-integration": {"type": "mock"}}}},
     "x-amazon-apigateway-gateway-responses": {"UNAUTHORIZED": {"statusCode": "418"}},
 }
-TABLE = {
-    "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
-    "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
-    "BillingMode": "PAY_PER_REQUEST",
-    "DeletionProtectionEnabled": True,
-}
+ID = {"AttributeName": "id"}
+TABLE = {"AttributeDefinitions": [ID | {"AttributeType": "S"}], "KeySchema": [ID | {"KeyType": "HASH"}]}
+TABLE |= {"BillingMode": "PAY_PER_REQUEST", "DeletionProtectionEnabled": True}
 
 
 def create(account: Account, name: str, *resources: tuple[str, dict[str, Any]]) -> str:
