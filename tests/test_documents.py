@@ -10,7 +10,7 @@ import pytest
 
 from tests.running import ROOT, Running
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 MAKE = re.compile(r"make (run|test|check|bench|build)\b")
 
 
@@ -28,7 +28,7 @@ ALL = [(document.name, *exchange) for document in DOCUMENTS for exchange in exch
 
 
 @pytest.mark.parametrize(("name", "command", "output"), [each for each in ALL if not MAKE.match(each[1])])
-def test_a_command_of_the_documents_prints_what_they_say(
+def test_a_command_of_a_document_prints_what_it_shows(
     running: Running, name: str, command: str, output: str, tmp_path: Path
 ) -> None:
     here = command.replace("http://127.0.0.1:8080", running.url).replace("http://127.0.0.1:8001", running.dynamodb_url)
@@ -49,12 +49,24 @@ def test_the_make_targets_of_the_documents_exist() -> None:
     assert used <= targets
 
 
+def anchors(document: Path) -> set[str]:
+    """The anchors that GitHub makes of the headings of a document."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_the_files_that_a_document_links_to_exist(document: Path) -> None:
-    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text())
-    missing = [link for link in links if not (document.parent / link).exists()]
-    assert missing == []
+def test_the_links_of_a_document_lead_somewhere(document: Path) -> None:
+    for name, anchor in re.findall(r"\]\((?!https?://)([^)#]*)#?([^)]*)\)", document.read_text()):
+        target = document.parent / name if name else document
+        assert target.exists(), name
+        assert not anchor or anchor in anchors(target), f"{name}#{anchor}"
 
 
 def test_the_readme_stays_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_the_documents_stay_short() -> None:
+    lines = [line for document in (ROOT / "docs").glob("*.md") for line in document.read_text().splitlines()]
+    assert sum(not line.startswith("|") for line in lines) <= 1100

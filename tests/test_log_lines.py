@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import pytest
 
 from tests.conftest import Lines
-from tests.service import CONTEXT, ROOT, TEMPLATE, Service, container, event, session, small_limits
+from tests.service import ROOT, TEMPLATE, Service, session, small_limits
 
 DOCUMENT = (ROOT / "docs" / "operations.md").read_text()
 
@@ -40,26 +40,12 @@ def test_the_line_of_a_page_is_quoted(service: Service, lines: Lines) -> None:
     assert comparable(line) == comparable(quoted("A page"))
 
 
-def test_the_line_of_a_refusal_is_quoted(memory_service: Service, lines: Lines) -> None:
-    memory_service.get("limit=1000")
-    assert comparable(lines()[-1]) == comparable(quoted("A refusal"))
-
-
 def test_the_line_of_a_fault_is_quoted(memory_service: Service, lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
     small_limits(monkeypatch, Mock(query=Mock(side_effect=KeyError("Items"))))
     memory_service.get()
     (line,) = lines()
     assert "KeyError: 'Items'" in line["exception"]
     assert comparable(line) == comparable(quoted("A fault"))
-
-
-@pytest.mark.parametrize(("name", "is_issued"), [("A denied key", False), ("An allowed key", True)])
-def test_the_line_of_a_key_is_quoted(memory_service: Service, lines: Lines, name: str, is_issued: bool) -> None:
-    made = event(name="authorize")
-    if is_issued:
-        memory_service.issue(made["headers"]["Authorization"])
-    container("authorize").handler(made, CONTEXT)
-    assert comparable(lines()[-1]) == comparable(quoted(name))
 
 
 def test_a_key_sent_as_a_parameter_is_in_no_log(memory_service: Service, lines: Lines) -> None:
@@ -69,5 +55,5 @@ def test_a_key_sent_as_a_parameter_is_in_no_log(memory_service: Service, lines: 
     assert "evr_..." in line["reason"]
 
 
-def test_the_stack_of_the_quoted_lines_is_the_one_of_the_tests() -> None:
+def test_the_quoted_stack_is_the_one_of_the_tests() -> None:
     assert TEMPLATE.function("list_sessions").environment["STACK_NAME"] == quoted("A page")["stack"]
