@@ -1,11 +1,11 @@
-"""A native DynamoDB engine for the benchmarks: dynoxide, DynamoDB's API over SQLite in one binary.
+"""A native DynamoDB engine: dynoxide, DynamoDB's API over SQLite in one binary.
 
-moto runs in this process and slows down with the size of a table; measured against it, every
-implementation would seem to grow. Only the benchmarks need this engine, and only it needs Node, for npm.
+An engine in Python slows down with the size of a table, so that every implementation would seem to grow. Benchmarks and
+proof need this engine, and it alone needs Node, for npm.
 """
 
-import importlib.util
-import io
+from __future__ import annotations
+
 import json
 import os
 import platform
@@ -15,31 +15,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sessions import client as dynamodb
-from sessions.contract import PageRequest
-from sessions_local.sam_template import Template
+import boto3
+
+from tests.running import free_port
+from tests.service import ROOT, TEMPLATE
 
 VERSION: Final = "1.2.1"
 PACKAGE: Final = "@dynoxide/linux-x64"
 
-ROOT: Final = Path(__file__).parents[2]
 BUILD: Final = ROOT / "build"
 STARTUP_SECONDS: Final = 600.0
-"""A million entries are imported in about a minute on an idle machine."""
-
-SESSIONS_TABLE: Final = "sessions"
-COUNTS_TABLE: Final = "counts"
-TEMPLATE: Final = Template.read()
+"""Importing 200,000 items takes 15 s on an idle machine."""
 
 
 def binary() -> Path:
-    """The engine's program; the first call installs it below `build/`.
+    """Return the engine's program, installed below `build/` by the first call.
 
-    `DYNOXIDE` names another one, for machines that the npm package is not made for.
+    `DYNOXIDE` names another program, for machines that the npm package is not made for.
     """
     if "DYNOXIDE" in os.environ:
         return Path(os.environ["DYNOXIDE"])
@@ -47,10 +43,10 @@ def binary() -> Path:
     program = home / "node_modules" / PACKAGE / "dynoxide"
     if not program.exists():
         if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-            sys.exit("The benchmarks need dynoxide (github.com/nubo-db/dynoxide); DYNOXIDE=... says where it is.")
+            sys.exit("dynoxide is needed (github.com/nubo-db/dynoxide); DYNOXIDE=... says where it is.")
         npm = shutil.which("npm")
         if npm is None:
-            sys.exit("The benchmarks need Node (nodejs.org): their DynamoDB engine is installed with npm.")
+            sys.exit("Node is needed (nodejs.org): the DynamoDB engine is installed with npm.")
         home.mkdir(parents=True, exist_ok=True)
         options = ["--silent", "--no-audit", "--no-fund", "--prefix", str(home)]
         subprocess.run([npm, "install", *options, f"{PACKAGE}@{VERSION}"], check=True)
@@ -58,15 +54,13 @@ def binary() -> Path:
 
 
 @contextmanager
-def running(export: Path | None = None) -> Iterator[None]:
-    """The engine on a free port, with its tables in memory; this process' clients use it for as long as it runs.
+def running(export: Path | None = None) -> Iterator[Any]:
+    """Provide a client of a new engine that keeps its tables in memory; clients made meanwhile use it as well.
 
     Args:
-        export: tables in DynamoDB's export format (`TABLE/data/*.json`) to begin with, and their `schema.json`.
+        export: folder of `write_export` to begin with; None: empty tables.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [str(binary()), "serve"]
     if export is not None:
         command = [str(binary()), "import", "--source", str(export), "--schema", str(export / "schema.json"), "--serve"]
@@ -80,7 +74,11 @@ def running(export: Path | None = None) -> Iterator[None]:
     )
     try:
         _wait_for(process, port)
-        yield
+        client = boto3.client("dynamodb")
+        if export is None:
+            for table in TEMPLATE.tables:
+                client.create_table(**table.arguments)
+        yield client
     finally:
         os.environ.clear()
         os.environ.update(before)
@@ -88,57 +86,22 @@ def running(export: Path | None = None) -> Iterator[None]:
         process.wait()
 
 
-def create_tables() -> None:
-    """The tables of `template.yaml`, empty."""
-    client = dynamodb.create_client()
-    for table in TEMPLATE.tables:
-        client.create_table(**table.arguments)
+def write_export(home: Path, name: str, table: str, items: Iterator[dict[str, Any]]) -> int:
+    """Write items as DynamoDB exports a table, and return their number."""
+    folder = home / table / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    written = 0
+    with open(folder / f"{name}.json", "w") as file:
+        for item in items:
+            file.write(json.dumps({"Item": item}) + "\n")
+            written += 1
+    (home / "schema.json").write_text(json.dumps([{"Table": each.arguments} for each in TEMPLATE.tables]))
+    return written
 
 
-def write_schema(export: Path) -> None:
-    """Put beside exported tables what the engine must know of them."""
-    (export / "schema.json").write_text(json.dumps([{"Table": table.arguments} for table in TEMPLATE.tables]))
-
-
-def function(name: str) -> Any:
-    """The module of a function, loaded as a cold start does, on the engine that runs."""
-    os.environ.update(TEMPLATE.function(name).environment)
-    spec = importlib.util.spec_from_file_location(f"{name}_app", ROOT / "functions" / name / "app.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    with redirect_stdout(io.StringIO()):  # the log goes where it went when its handler was made
-        spec.loader.exec_module(module)
-    return module
-
-
-def list_event(organization_id: str, request: PageRequest) -> dict[str, Any]:
-    """What the gateway hands to `list_sessions`, as far as it matters there."""
-    given = {name: str(value) for name, value in request.model_dump().items() if value is not None}
-    return {
-        "resource": "/v1/sessions",
-        "path": "/v1/sessions",
-        "httpMethod": "GET",
-        "headers": {"Accept": "application/json"},
-        "multiValueHeaders": {"Accept": ["application/json"]},
-        "queryStringParameters": given,
-        "multiValueQueryStringParameters": {name: [value] for name, value in given.items()},
-        "requestContext": {
-            "requestId": "benchmark",
-            "stage": "live",
-            "path": "/live/v1/sessions",
-            "authorizer": {"organization_id": organization_id},
-        },
-        "body": None,
-        "isBase64Encoded": False,
-    }
-
-
-def _wait_for(process: "subprocess.Popen[bytes]", port: int) -> None:
+def _wait_for(process: subprocess.Popen[bytes], port: int) -> None:
     ends_at = time.monotonic() + STARTUP_SECONDS
-    while time.monotonic() < ends_at:
-        if process.poll() is not None:
-            break
+    while time.monotonic() < ends_at and process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:

@@ -1,7 +1,8 @@
-"""What a page costs at any offset of up to 1,000,000 sessions: round trips, read units, time, and whether it is right.
+"""Round trips, read units and time of a page at any offset, through the whole handler; each page is checked.
 
-Counted pages run through the list code and through the whole handler; beside them the cheapest walk there
-is, in the same rounds, on the same engine. `SIZES=1000,10000` measures less and leaves `docs/` alone.
+Lists of up to 100,000 sessions and the crowded minutes are in the engine as a whole. Of longer lists it has all count
+rows and, since 10,000,000 sessions are 14 GB, those sessions that the pages can meet. `make bench` writes the figures
+into docs/benchmarks.md; `--quick` asks for fewer pages of shorter lists and writes nothing.
 """
 
 from __future__ import annotations
@@ -9,433 +10,371 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import random
+import shutil
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from functools import partial
+from multiprocessing import Pool
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
-from sessions import client as dynamodb
-from sessions.client import Cost, Reader, TimeLimit
-from sessions.contract import LIMIT_DEFAULT, LIMIT_MAX, PageRequest
-from sessions.paging.finder import Pages
-from sessions.schema import CREATED_AT_ID, Item, Partition
-from sessions_cli.items import item_bytes
-from tests.benchmarks import dataset, engine, plot, report
-from tests.benchmarks.dataset import Dataset, Organization
+from sessions.contract import LIMIT_DEFAULT, LIMIT_MAX
+from sessions.paging.finder import SCAN_MAX
+from sessions.schema import CREATED_AT_ID, Partition
+from tests.benchmarks import dataset, engine, plot
+from tests.benchmarks.dataset import Organization
+from tests.benchmarks.report import Goal, Table, finish, say, whole
+from tests.service import CONTEXT, TEMPLATE, event, item_of, load
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-SIZES: Final = (1_000, 10_000, 100_000, 1_000_000)
 ROUNDS: Final = 15
-WALK_ENTRIES: Final = 100_000
-"""Entries up to which a list is walked in rounds as well; a longer one is walked once."""
-WALKS: Final = 3
-RANDOM_PAGES: Final = 4_000
-CROWDED_PAGES: Final = 400
-"""Random pages of each crowded minute."""
-CAPACITY_CHECKS: Final = 200
-
 WALK_PAGE: Final = 800
-"""Entries a walk asks for at a time: more than the 1 MB of a cursor page holds, so it changes nothing on
-DynamoDB, but the engine reads as many as were asked for before it cuts the page."""
-
-WALKED: Final = "last page"
-"""The one place that is walked to: a walk costs the same at any offset, because of the total."""
-
-CROWDED_GOALS: Final = {10_000: (4, 90), 30_000: (5, 240)}
-"""Round trips and read units of any page in a minute of so many sessions."""
+"""Sessions that a walk asks for at a time: more than the 1 MB of a Query response holds, so it changes nothing on
+DynamoDB, but the engine reads as many as were asked for before it cuts the response."""
 
 READ_UNIT_BYTES: Final = 4_096
-"""A Query rounds what it read up to so much, at half a unit each ('Read and write operations')."""
+"""A Query rounds what it read up to so much, at half a unit each ('DynamoDB read and write operations')."""
+
+
+class ListCase(NamedTuple):
+    """One organization whose pages are asked for."""
+
+    name: str
+    make: Callable[[], Organization]
+    pages: int
+    """Pages at random offsets."""
+    span: str
+    """Half of the random offsets lie in this span."""
+    most: tuple[int, float]
+    """Goal: round trips and read units of any page of 20."""
+    is_whole: bool = False
+    """Whether the engine has every session of the list."""
+    has_agents: bool = True
+
+
+def cases(*, is_quick: bool) -> list[ListCase]:
+    """Return the lists to measure."""
+    spread, crowded, hour, minute = dataset.spread, dataset.crowded, dataset.DENSE_HOUR, dataset.CROWDED_MINUTE
+    small = [
+        *(ListCase(whole(size), partial(spread, size), 200, hour, (3, 20), True) for size in (1_000, 10_000)),
+        ListCase("a minute of 10,000", partial(crowded, 10_000), 400, minute, (3, 95), True),
+        ListCase("a minute of 30,000", partial(crowded, 30_000), 400, minute, (4, 240), True),
+    ]
+    if is_quick:
+        return [each._replace(pages=each.pages // 20) for each in small]
+    return [
+        *small,
+        ListCase("a day of 400 a minute", dataset.busy_day, 400, dataset.BUSY_DAY, (3, 26)),
+        ListCase(whole(100_000), partial(spread, 100_000), 400, hour, (3, 20), True),
+        ListCase(whole(1_000_000), partial(spread, 1_000_000), 2_000, hour, (3, 20)),
+        ListCase(whole(10_000_000), partial(spread, 10_000_000), 2_000, hour, (3, 20), has_agents=False),
+    ]
 
 
 class PageCase(NamedTuple):
-    """A page to ask for, and the entries that it must have."""
+    """A page to ask for, and the response that it must get."""
 
     name: str
-    organization: Organization
-    request: PageRequest
+    organization_id: str
+    agent_id: str | None
+    offset: int
+    limit: int
     total: int
-    expected: list[dict[str, Any]]
+    nearby: Sequence[str]
+    """Sort keys of the sessions that the page can meet."""
+    keys: Sequence[str]
+    """Sort keys of its own sessions."""
 
-    @property
-    def partition(self) -> Partition:
-        return Partition(self.organization.id, self.request.agent_id)
+
+class Cost(NamedTuple):
+    """The cost of a page by the function's own log line."""
+
+    round_trips: int
+    requests: int
+    read_units: float
+    items: int
+    milliseconds: float
 
 
 class Measured(NamedTuple):
-    """A place, its cost, and the median times of its rounds in milliseconds."""
+    """A list with the costs of its pages."""
 
-    place: PageCase
-    cost: Cost
-    pages_ms: float
-    handler_ms: float
-    walk: Cost | None
-    walk_ms: float | None
+    case: ListCase
+    total: int
+    places: list[tuple[PageCase, Cost]]
+    pages: list[tuple[PageCase, Cost]]
+    walk: tuple[int, float, float] | None
+    """Round trips, read units and milliseconds of a page by walking."""
 
 
 def main() -> None:
-    sizes = tuple(int(size) for size in os.environ.get("SIZES", "").split(",") if size) or SIZES
-    data = Dataset(sizes)
-    if not data.is_ready:
-        _say(f"making {' + '.join(map(report.whole, sizes))} sessions, once ...")
-        began = time.perf_counter()
-        data.make()
-        _say(f"made in {time.perf_counter() - began:.0f} s: {data.home}")
-    _say("importing them into the engine ...")
-    began = time.perf_counter()
-    with engine.running(data.export):
-        _say(f"imported in {time.perf_counter() - began:.0f} s")
-        bench = _Bench(dynamodb.create_client())
-        _say("comparing the engine's read units with DynamoDB's rule ...")
-        bench.check_capacity(data)
-        _say(f"measuring, {ROUNDS} rounds ...")
-        measured = bench.measure([place for size in sizes for place in places(data.organizations[dataset.sized(size)])])
-        crowded = bench.measure([crowded_place(data.organizations[dataset.crowded(each)]) for each in dataset.CROWDED])
-        _say(f"asking for {RANDOM_PAGES:,} random pages of {sizes[-1]:,} sessions ...")
-        pages = bench.random_pages(data.organizations[dataset.sized(sizes[-1])], dataset.DENSE_HOUR, RANDOM_PAGES)
-        minutes = {
-            each: bench.random_pages(data.organizations[dataset.crowded(each)], dataset.CROWDED_MINUTE, CROWDED_PAGES)
-            for each in dataset.CROWDED
-        }
-    goals = goals_of(measured, pages, minutes)
-    tables = [report.goals_table(goals), *tables_of(measured, crowded, pages, minutes)]
-    report.show(*tables)
-    if sizes == SIZES:
-        report.publish("paging", tables)
-        plot.write([_point(measured, size) for size in sizes])
-    if not all(goal.is_met for goal in goals):
-        sys.exit("Not every goal is met.")
+    is_quick = "--quick" in sys.argv
+    export = engine.BUILD / "benchmarks"
+    shutil.rmtree(export, ignore_errors=True)
+    lists = cases(is_quick=is_quick)
+    with Pool(2) as pool:  # the longest list first; its ten million sort keys take 2 GB
+        asked = pool.map(partial(prepare, export), lists[::-1], chunksize=1)[::-1]
+    say("importing ...")
+    with engine.running(export) as client:
+        check_read_units(client, dataset.spread(1_000))
+        handler = load("list_sessions", **TEMPLATE.function("list_sessions").environment).handler
+        measured = [
+            measure(client, handler, case, *pages, rounds=2 if is_quick else ROUNDS)
+            for case, pages in zip(lists, asked, strict=True)
+        ]
+    if not is_quick:
+        plot.write_paging([point(each) for each in measured if each.case.name == whole(each.total)])
+    finish("paging", goals_of(measured), tables_of(measured), is_complete=not is_quick)
 
 
-def places(organization: Organization) -> list[PageCase]:
-    """The offsets that are measured in one organization."""
-    size = len(organization.keys)
-    last = (size - 1) // LIMIT_DEFAULT * LIMIT_DEFAULT
-    month = organization.ranks_in(dataset.DENSE_MONTH)
-    minute = organization.ranks_in(dataset.DENSE_MINUTE)
+def prepare(export: Path, case: ListCase) -> tuple[list[PageCase], list[PageCase]]:
+    """Write a list for the engine, and return the named and the random pages to ask for."""
+    say(f"making the list: {case.name} ...")
+    organization = case.make()
+    rng = random.Random(dataset.SEED)
+    keys: dict[str | None, Sequence[str]] = {None: organization.keys}
+    if case.has_agents:
+        keys |= {agent_id: organization.of_agent(agent_id) for agent_id in dataset.AGENTS}
+    spans = {agent_id: dataset.ranks_in(of_agent, case.span) for agent_id, of_agent in keys.items()}
+
+    def page(name: str, agent_id: str | None, offset: int, limit: int = LIMIT_DEFAULT) -> PageCase:
+        here = keys[agent_id]
+        nearby = () if case.is_whole else dataset.surroundings(here, offset, limit, SCAN_MAX + limit)
+        return PageCase(
+            name, organization.id, agent_id, offset, limit, len(here), nearby, here[offset : offset + limit]
+        )
+
+    size, (start, end) = len(organization.keys), spans[None]
     offsets = {
         "first page": 0,
-        "a quarter": size // 4,
         "half": size // 2,
-        "dense month": sum(month) // 2,
-        "dense minute": sum(minute) // 2,
-        "last page": last,
+        "densest span": (start + end) // 2,
+        "last page": (size - 1) // 20 * 20,
     }
-    found = [place(name, organization, page_request(None, offset)) for name, offset in offsets.items()]
-    agent_id = dataset.AGENTS[0]
-    of_agent = len(organization.of_agent(agent_id))
-    return [*found, place("half, one agent", organization, page_request(agent_id, of_agent // 2))]
+    places = [page(name, None, offset) for name, offset in offsets.items()]
+    pages = []
+    for _ in range(case.pages):
+        agent_id = rng.choice((None, None, None, *list(keys)[1:]))
+        limit = rng.choice((LIMIT_DEFAULT, LIMIT_DEFAULT, rng.randint(1, LIMIT_MAX)))
+        first, last = spans[agent_id]
+        offset = (
+            rng.randrange(first, last) if last > first and rng.random() < 0.5 else rng.randrange(len(keys[agent_id]))
+        )
+        pages.append(page("random", agent_id, offset, limit))
+
+    def items() -> Iterator[dict[str, Any]]:
+        # Oldest first, as sessions come: the engine then adds at the end of its trees.
+        needed = set(organization.keys if case.is_whole else [key for each in (*places, *pages) for key in each.nearby])
+        for key in sorted(needed):
+            yield item_of(dataset.session_at(organization.id, key))
+
+    engine.write_export(export, organization.id, "sessions", items())
+    rows = dataset.count_rows(organization, of_agents=case.has_agents)
+    engine.write_export(export, organization.id, "counts", rows)
+    return places, pages
 
 
-def crowded_place(organization: Organization) -> PageCase:
-    """The middle of a crowded minute."""
-    first, end = organization.ranks_in(dataset.CROWDED_MINUTE)
-    return place(f"middle of a minute of {end - first:,}", organization, page_request(None, (first + end) // 2))
+def check_read_units(client: Any, organization: Organization) -> None:
+    """Raise AssertionError unless the engine bills 200 queries as DynamoDB does."""
+    rng = random.Random(dataset.SEED)
+    for _ in range(200):
+        response = client.query(
+            TableName="sessions",
+            IndexName="by_organization",
+            KeyConditionExpression=f"organization_id = :scope AND {CREATED_AT_ID} <= :bound",
+            ExpressionAttributeValues={
+                ":scope": {"S": organization.id},
+                ":bound": {"S": rng.choice(organization.keys)},
+            },
+            ScanIndexForward=False,
+            Limit=rng.randrange(1, 300),
+            ReturnConsumedCapacity="TOTAL",
+        )
+        read = sum(item_bytes(item) for item in response["Items"])
+        billed = response["ConsumedCapacity"]["CapacityUnits"]
+        assert billed == math.ceil(read / READ_UNIT_BYTES) / 2, f"{billed} units for {read} bytes"
 
 
-def page_request(agent_id: str | None, offset: int, limit: int = LIMIT_DEFAULT) -> PageRequest:
-    """A request whose parameters are known to be valid."""
-    return PageRequest.model_construct(agent_id=agent_id, offset=offset, limit=limit)
+def measure(
+    client: Any,
+    handler: Callable[..., Any],
+    case: ListCase,
+    places: list[PageCase],
+    pages: list[PageCase],
+    rounds: int,
+) -> Measured:
+    """Ask for every page of a list; time the named ones in interleaved rounds."""
+    say(f"asking for {len(pages):,} random pages: {case.name} ...")
+    turns = [[ask(handler, place) for place in places] for _ in range(rounds)]
+    costs = [
+        turns[-1][number]._replace(milliseconds=statistics.median(turn[number].milliseconds for turn in turns))
+        for number in range(len(places))
+    ]
+    total = places[0].total
+    is_walked = case.is_whole and case.name == whole(total)
+    return Measured(
+        case,
+        total,
+        list(zip(places, costs, strict=True)),
+        [(page, ask(handler, page)) for page in pages],
+        walk(client, Partition(places[0].organization_id, None), places[-1]) if is_walked else None,
+    )
 
 
-def place(name: str, organization: Organization, request: PageRequest) -> PageCase:
-    """A page, with the slice of the sorted list that it must be."""
-    keys = organization.of_agent(request.agent_id)
-    expected = organization.sessions(keys[request.offset : request.offset + request.limit])
-    return PageCase(name, organization, request, len(keys), expected)
+def ask(handler: Callable[..., Any], page: PageCase) -> Cost:
+    """Return the cost of a page, which must be the slice of the sorted list."""
+    made = event(f"offset={page.offset}&limit={page.limit}" + (f"&agent_id={page.agent_id}" if page.agent_id else ""))
+    made["requestContext"]["authorizer"] = {"organization_id": page.organization_id}
+    log = io.StringIO()
+    with redirect_stdout(log):
+        began = time.perf_counter()
+        response = handler(made, CONTEXT)
+        took = time.perf_counter() - began
+    body = json.loads(response["body"])
+    expected = {
+        "data": [dataset.session_at(page.organization_id, key) for key in page.keys],
+        "total": page.total,
+        "offset": page.offset,
+        "limit": page.limit,
+    }
+    assert body == expected, f"a wrong page: {page._replace(nearby=(), keys=())}"
+    line = json.loads(log.getvalue().splitlines()[-1])
+    trips, units, items = (line[name][0] for name in ("RoundTrips", "ReadUnits", "ItemsRead"))
+    return Cost(int(trips), line["requests"], units, int(items), took * 1000)
 
 
-def walk(reader: Reader, partition: Partition, offset: int, limit: int) -> tuple[list[Item], int]:
-    """The page and the total without counts, at the least that DynamoDB lets it cost.
+def walk(client: Any, partition: Partition, page: PageCase) -> tuple[int, float, float]:
+    """Return round trips, read units and milliseconds of a page without counts, at the least that DynamoDB allows.
 
     One pass over the index; what is not on the page is counted and not transferred.
     """
     query: dict[str, Any] = {
-        "TableName": engine.SESSIONS_TABLE,
+        "TableName": "sessions",
         "IndexName": partition.index.name,
         "KeyConditionExpression": f"{partition.index.partition_key} = :scope",
         "ExpressionAttributeValues": {":scope": {"S": partition.scope}},
         "ScanIndexForward": False,
+        "ReturnConsumedCapacity": "TOTAL",
     }
-    items: list[Item] = []
-    total = 0
+    items: list[Any] = []
+    total, trips, units = 0, 0, 0.0
+    began = time.perf_counter()
     while True:
-        if total < offset:
-            page = reader.query(**query, Select="COUNT", Limit=min(offset - total, WALK_PAGE))
-        elif len(items) < limit:
-            page = reader.query(**query, Limit=limit - len(items))
-            items += page["Items"]
+        if total < page.offset:
+            response = client.query(**query, Select="COUNT", Limit=min(page.offset - total, WALK_PAGE))
+        elif len(items) < page.limit:
+            response = client.query(**query, Limit=page.limit - len(items))
+            items += response["Items"]
         else:
-            page = reader.query(**query, Select="COUNT", Limit=WALK_PAGE)
-        total += page["Count"]
-        if "LastEvaluatedKey" not in page:
-            return items, total
-        query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+            response = client.query(**query, Select="COUNT", Limit=WALK_PAGE)
+        total += response["Count"]
+        trips += 1
+        units += response["ConsumedCapacity"]["CapacityUnits"]
+        if "LastEvaluatedKey" not in response:
+            break
+        query["ExclusiveStartKey"] = response["LastEvaluatedKey"]
+    took = time.perf_counter() - began
+    assert (total, [item[CREATED_AT_ID]["S"] for item in items]) == (page.total, list(page.keys))
+    return trips, units, took * 1000
 
 
-class _Bench:
-    """Measures on a running engine."""
-
-    def __init__(self, client: DynamoDBClient) -> None:
-        self._client = client
-        self._pages = Pages(client, engine.SESSIONS_TABLE, engine.COUNTS_TABLE)
-        self._handler = engine.function("list_sessions").handler
-
-    def check_capacity(self, data: Dataset) -> None:
-        """That the engine bills a Query as DynamoDB would.
-
-        Raises:
-            AssertionError: it does not.
-        """
-        rng = random.Random(dataset.SEED)
-        organization = data.organizations[dataset.sized(data.sizes[-1])]
-        for _ in range(CAPACITY_CHECKS):
-            rank, limit = rng.randrange(len(organization.keys)), rng.randrange(1, 300)
-            response = self._client.query(
-                TableName=engine.SESSIONS_TABLE,
-                IndexName="by_organization",
-                KeyConditionExpression=f"organization_id = :scope AND {CREATED_AT_ID} <= :bound",
-                ExpressionAttributeValues={":scope": {"S": organization.id}, ":bound": {"S": organization.keys[rank]}},
-                ScanIndexForward=False,
-                Limit=limit,
-                ReturnConsumedCapacity="TOTAL",
-            )
-            read = sum(item_bytes(item) for item in response["Items"])
-            billed = response["ConsumedCapacity"]["CapacityUnits"]
-            assert billed == math.ceil(read / READ_UNIT_BYTES) / 2, f"{billed} units for {read} bytes"
-
-    def measure(self, places: Sequence[PageCase]) -> list[Measured]:
-        """Every place in every round, one after another, in each way; every response is compared."""
-        pages_ms: list[list[float]] = [[] for _ in places]
-        handler_ms: list[list[float]] = [[] for _ in places]
-        walk_ms: list[list[float]] = [[] for _ in places]
-        costs: list[Cost] = [Cost(0, 0, 0.0, 0) for _ in places]
-        walked: list[Cost | None] = [None for _ in places]
-        for turn in range(ROUNDS):
-            for number, place in enumerate(places):
-                took, costs[number] = self._page(place)
-                pages_ms[number].append(took)
-                handler_ms[number].append(self._respond(place))
-                if place.name == WALKED and turn < _walks(place):
-                    took, walked[number] = self._walk(place)
-                    walk_ms[number].append(took)
-        return [
-            Measured(
-                place,
-                costs[number],
-                statistics.median(pages_ms[number]),
-                statistics.median(handler_ms[number]),
-                walked[number],
-                statistics.median(walk_ms[number]) if walk_ms[number] else None,
-            )
-            for number, place in enumerate(places)
-        ]
-
-    def random_pages(self, organization: Organization, dense: str, number: int) -> list[tuple[PageRequest, Cost]]:
-        """Pages at random: anywhere and in the densest span, of all and of one agent, at 20 and at any limit."""
-        rng = random.Random(dataset.SEED)
-        keys = {agent_id: organization.of_agent(agent_id) for agent_id in (None, *dataset.AGENTS)}
-        ranks = {agent_id: _ranks(of_agent, dense) for agent_id, of_agent in keys.items()}
-        found = []
-        for _ in range(number):
-            agent_id = rng.choice((None, None, None, *dataset.AGENTS))
-            limit = rng.choice((LIMIT_DEFAULT, rng.randint(1, LIMIT_MAX)))
-            offset = rng.choice((rng.randrange(len(keys[agent_id])), rng.randrange(*ranks[agent_id])))
-            request = page_request(agent_id, offset, limit)
-            expected = organization.sessions(keys[agent_id][offset : offset + limit])
-            _, cost = self._page(PageCase("random", organization, request, len(keys[agent_id]), expected))
-            found.append((request, cost))
-        return found
-
-    def _page(self, place: PageCase) -> tuple[float, Cost]:
-        took, listed = _timed(lambda: self._pages.page(place.organization.id, place.request))
-        assert listed.page == _page_of(place), f"a wrong page: {place.name}, {place.request}"
-        return took, listed.cost
-
-    def _respond(self, place: PageCase) -> float:
-        event = engine.list_event(place.organization.id, place.request)
-        took, response = _timed(lambda: self._handler(event, None))
-        assert response["statusCode"] == 200, response["body"]
-        assert json.loads(response["body"]) == _page_of(place), f"a wrong response: {place.name}, {place.request}"
-        return took
-
-    def _walk(self, place: PageCase) -> tuple[float, Cost]:
-        reader = Reader(self._client, TimeLimit().reads, deadline=math.inf)
-        took, (items, total) = _timed(lambda: walk(reader, place.partition, place.request.offset, place.request.limit))
-        assert total == place.total
-        assert [item["id"]["S"] for item in items] == [entry["id"] for entry in place.expected]
-        return took, reader.cost
+def item_bytes(item: dict[str, Any]) -> int:
+    """Return the size of an item ('DynamoDB item sizes and formats')."""
+    return sum(len(name.encode()) + _value_bytes(value) for name, value in item.items())
 
 
-def goals_of(
-    measured: Sequence[Measured],
-    pages: Sequence[tuple[PageRequest, Cost]],
-    minutes: Mapping[int, Sequence[tuple[PageRequest, Cost]]],
-) -> list[report.Goal]:
-    """The goals for paging, and whether this run met them."""
-    usual = [cost for request, cost in pages if request.limit == LIMIT_DEFAULT]
-    largest = [each for each in measured if each.place.organization is measured[-1].place.organization]
-    first, last = (next(each for each in largest if each.place.name == name) for name in ("first page", "last page"))
-    firsts = [each.cost for each in measured if each.place.name == "first page"]
-    trips = max(cost.round_trips for cost in [*usual, *(each.cost for each in measured)])
-    read_units = max(cost.read_units for cost in [*usual, *(each.cost for each in measured)])
-    ratio = last.handler_ms / first.handler_ms
-    of = f"{largest[0].place.total:,} sessions"
-    return [
-        report.Goal(f"round trips in sequence, any page of {of}", "at most 4", str(trips), trips <= 4),
-        report.Goal(f"read units, any page of {of}", "at most 12", report.units(read_units), read_units <= 12),
-        report.Goal(
-            "first page: round trips in sequence",
-            "at most 1",
-            str(max(cost.round_trips for cost in firsts)),
-            all(cost.round_trips == 1 for cost in firsts),
-        ),
-        report.Goal(
-            "first page: read units",
-            "at most 5",
-            report.units(max(cost.read_units for cost in firsts)),
-            all(cost.read_units <= 5 for cost in firsts),
-        ),
-        *(_crowded_goal(minute, minutes[minute], *CROWDED_GOALS[minute]) for minute in minutes),
-        report.Goal("time of the last page, to the first page's", "at most 4", f"{ratio:.1f}", ratio <= 4),
-        report.Goal("wrong pages", "none", "none", is_met=True),  # every response above was compared
+def _value_bytes(stored: dict[str, Any]) -> int:
+    ((kind, value),) = stored.items()
+    match kind:
+        case "S":
+            return len(value.encode())
+        case "N":
+            return 1 + (len(value.strip("0")) + 1) // 2
+        case "L":
+            return 3 + sum(1 + _value_bytes(each) for each in value)
+        case "M":
+            return 3 + sum(1 + len(name.encode()) + _value_bytes(each) for name, each in value.items())
+        case _:
+            return 1
+
+
+def goals_of(measured: Sequence[Measured]) -> list[Goal]:
+    """Return the goals for paging."""
+    firsts = [cost for each in measured for place, cost in each.places if place.name == "first page"]
+    goals = [
+        Goal("first page, round trips in sequence", 1, max(cost.round_trips for cost in firsts)),
+        Goal("first page, read units", 5, max(cost.read_units for cost in firsts)),
     ]
+    for each in measured:
+        costs = of_20(each)
+        trips, units = each.case.most
+        goals.append(Goal(f"any page, {each.case.name}: round trips", trips, max(cost.round_trips for cost in costs)))
+        goals.append(Goal(f"any page, {each.case.name}: read units", units, max(cost.read_units for cost in costs)))
+    return goals
 
 
-def _crowded_goal(
-    minute: int, pages: Sequence[tuple[PageRequest, Cost]], round_trips: int, read_units: int
-) -> report.Goal:
-    usual = [cost for request, cost in pages if request.limit == LIMIT_DEFAULT]
-    trips, units = max(cost.round_trips for cost in usual), max(cost.read_units for cost in usual)
-    return report.Goal(
-        f"round trips and read units, any page in a minute of {minute:,}",
-        f"at most {round_trips} and {read_units}",
-        f"{trips} and {report.units(units)}",
-        trips <= round_trips and units <= read_units,
-    )
+def of_20(measured: Measured) -> list[Cost]:
+    """Return the costs of the pages of 20."""
+    return [cost for page, cost in (*measured.places, *measured.pages) if page.limit == LIMIT_DEFAULT]
 
 
-def tables_of(
-    measured: Sequence[Measured],
-    crowded: Sequence[Measured],
-    pages: Sequence[tuple[PageRequest, Cost]],
-    minutes: Mapping[int, Sequence[tuple[PageRequest, Cost]]],
-) -> list[report.Table]:
-    """What is shown and published."""
-    columns = ("sessions", "page", "trips", "requests", "units", "entries", "list ms", "handler ms")
-    counted = report.Table(
-        "Counted pages",
-        columns,
-        [_row(each) for each in [*measured, *crowded]],
-        "trips: round trips in sequence; units: read units; entries: those that DynamoDB read, count rows included; "
-        "list: `Pages.page`; handler: the whole `list_sessions`. Limit 20; times are medians of interleaved rounds.",
-    )
-    walked = report.Table(
-        "The same pages, walked",
-        ("sessions", "page", "trips", "units", "ms", "units to ours", "time to ours"),
+def tables_of(measured: Sequence[Measured]) -> list[Table]:
+    """Return the tables for the document."""
+    places = Table(
+        "Pages of 20",
+        ("list", "page", "round trips", "requests", "read units", "items read", "ms"),
         [
             (
-                report.whole(each.place.total),
-                each.place.name + ("" if _walks(each.place) > 1 else " (measured once)"),
-                report.whole(each.walk.round_trips),
-                report.units(each.walk.read_units),
-                report.milliseconds(each.walk_ms),
-                f"{each.walk.read_units / each.cost.read_units:,.1f}",
-                f"{each.walk_ms / each.pages_ms:,.1f}",
+                each.case.name,
+                place.name,
+                str(cost.round_trips),
+                str(cost.requests),
+                f"{cost.read_units:.1f}",
+                str(cost.items),
+                f"{cost.milliseconds:.1f}",
             )
             for each in measured
-            if each.walk is not None and each.walk_ms is not None
+            for place, cost in each.places
         ],
-        "The cheapest walk: one pass over the index, all but the page counted without being transferred. It costs the "
-        "same at any offset, because of the total.",
+        "Items read: those that DynamoDB read, count rows included. Ms: median time of the whole handler.",
     )
-    drawn = {f"{len(measured[-1].place.organization.keys):,} sessions": pages}
-    drawn |= {f"a minute of {minute:,}": of_minute for minute, of_minute in minutes.items()}
-    limits = {
-        (name, limit): [cost for request, cost in found if limit != "20" or request.limit == LIMIT_DEFAULT]
-        for name, found in drawn.items()
-        for limit in ("20", "1 to 100")
-    }
-    at_random = report.Table(
-        "Random pages, each compared with the sorted list",
-        ("of", "limit", "pages", "most trips", "most units", "mean units", "wrong"),
+    pages = Table(
+        "Pages at random offsets, each compared with the sorted list",
+        ("list", "limit", "pages", "most round trips", "most read units", "mean read units", "wrong"),
         [
             (
-                name,
+                each.case.name,
                 limit,
-                report.whole(len(costs)),
+                whole(len(costs)),
                 str(max(cost.round_trips for cost in costs)),
-                report.units(max(cost.read_units for cost in costs)),
-                report.units(statistics.mean(cost.read_units for cost in costs)),
+                f"{max(cost.read_units for cost in costs):.1f}",
+                f"{statistics.mean(cost.read_units for cost in costs):.1f}",
                 "0",
             )
-            for (name, limit), costs in limits.items()
+            for each in measured
+            for limit, costs in (("20", of_20(each)), ("1 to 100", [cost for _, cost in each.pages]))
         ],
     )
-    return [counted, walked, at_random]
-
-
-def _row(each: Measured) -> tuple[str, ...]:
-    cost = each.cost
-    return (
-        report.whole(each.place.total),
-        each.place.name,
-        str(cost.round_trips),
-        str(cost.requests),
-        report.units(cost.read_units),
-        report.whole(cost.items_read),
-        report.milliseconds(each.pages_ms),
-        report.milliseconds(each.handler_ms),
+    walks = Table(
+        "The last page, walked",
+        ("list", "round trips", "read units", "ms"),
+        [
+            (each.case.name, str(each.walk[0]), whole(each.walk[1]), whole(each.walk[2]))
+            for each in measured
+            if each.walk is not None
+        ],
     )
+    return [places, pages, walks]
 
 
-def _point(measured: Sequence[Measured], size: int) -> plot.Point:
-    here = [each for each in measured if len(each.place.organization.keys) == size]
-    last = next(each for each in here if each.place.name == "last page")
-    assert last.walk is not None
-    assert last.walk_ms is not None
-    return plot.Point(
-        sessions=size,
-        counted_units=max(each.cost.read_units for each in here),
-        counted_ms=max(each.pages_ms for each in here),
-        walked_units=last.walk.read_units,
-        walked_ms=last.walk_ms,
-    )
-
-
-def _walks(place: PageCase) -> int:
-    return WALKS if len(place.organization.keys) <= WALK_ENTRIES else 1
-
-
-def _page_of(place: PageCase) -> dict[str, Any]:
-    return {
-        "data": place.expected,
-        "total": place.total,
-        "offset": place.request.offset,
-        "limit": place.request.limit,
-    }
-
-
-def _ranks(keys: Sequence[str], prefix: str) -> tuple[int, int]:
-    ranks = [rank for rank, key in enumerate(keys) if key.startswith(prefix)]
-    return ranks[0], ranks[-1] + 1
-
-
-def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    with redirect_stdout(io.StringIO()):
-        began = time.perf_counter()
-        result = work()
-        return (time.perf_counter() - began) * 1000, result
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def point(measured: Measured) -> plot.Point:
+    """Return what the picture shows of a list."""
+    costs = of_20(measured)
+    walked = measured.walk
+    return plot.Point(measured.total, max(cost.read_units for cost in costs), walked[1] if walked else None)
 
 
 if __name__ == "__main__":

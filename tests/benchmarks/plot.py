@@ -1,26 +1,25 @@
-"""The pictures of the figures: what a page costs as a list grows, and what a request and a start cost in CPU."""
+"""The pictures in docs/benchmarks.md: read units of a page as a list grows, and CPU of a page and of a start."""
+
+from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
-from tests.benchmarks.engine import ROOT
+from tests.service import ROOT
 
-PICTURE: Final = ROOT / "docs" / "bench-paging.svg"
-BARS: Final = ROOT / "docs" / "bench-speed.svg"
+PAGING: Final = ROOT / "docs" / "bench-paging.svg"
+SPEED: Final = ROOT / "docs" / "bench-speed.svg"
 
-WIDTH: Final = 884
-HEIGHT: Final = 380
-PANEL_WIDTH: Final = 310
-PANEL_TOP: Final = 74
-PANEL_BOTTOM: Final = 322
-PANEL_LEFTS: Final = (66, 498)
-LABEL_GAP: Final = 8
-
-BAR_LEFTS: Final = (24, 462)
-BAR_NAME: Final = 96
-BAR_WIDTH: Final = 250
-BAR_STEP: Final = 34
+WIDTH: Final = 760
+LEFT: Final = 70
+RIGHT: Final = 640
+TOP: Final = 60
+BOTTOM: Final = 300
+BAR_STEP: Final = 30
+POWERS: Final = range(7)
+"""Of ten, on the axis of read units."""
 
 PARTITION_UNITS: Final = 3_000
 """Read units that a partition serves in a second ('Best practices for designing and using partition keys')."""
@@ -28,130 +27,88 @@ PARTITION_UNITS: Final = 3_000
 STYLE: Final = """
     text { font: 12px system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif; fill: #57606a }
     .title { font-size: 14px; font-weight: 600; fill: #1f2328 }
-    .grid { stroke: #d0d7de; stroke-width: 1 }
-    .limit { stroke: #8c959f; stroke-width: 1; stroke-dasharray: 4 4 }
-    .walked { stroke: #bc4c00 } .counted { stroke: #0969da }
-    path { fill: none; stroke-width: 2.5; stroke-linejoin: round }
-    circle { stroke: none } circle.walked, text.walked { fill: #bc4c00; stroke: none }
-    circle.counted, text.counted { fill: #0969da; stroke: none }
-    .name { font-weight: 600 } rect { stroke: none } rect.walked { fill: #bc4c00 } rect.counted { fill: #0969da }
+    .grid { stroke: #d0d7de } .limit { stroke: #8c959f; stroke-dasharray: 4 4 }
+    path { fill: none; stroke-width: 2.5 } path.walked { stroke: #bc4c00 } path.counted { stroke: #0969da }
+    .fill-walked { fill: #bc4c00 } .fill-counted { fill: #0969da }
     @media (prefers-color-scheme: dark) {
       text { fill: #9198a1 } .title { fill: #e6edf3 } .grid { stroke: #30363d } .limit { stroke: #656c76 }
-      .walked { stroke: #f0883e } .counted { stroke: #58a6ff }
-      rect.walked { fill: #f0883e } rect.counted { fill: #58a6ff }
-      circle.walked, text.walked { fill: #f0883e } circle.counted, text.counted { fill: #58a6ff }
+      path.walked { stroke: #f0883e } path.counted { stroke: #58a6ff }
+      .fill-walked { fill: #f0883e } .fill-counted { fill: #58a6ff }
     }
 """
 
 
 class Point(NamedTuple):
-    """One size of a list: the dearest of the measured pages by counts, and a walked one."""
+    """A list of one size."""
 
     sessions: int
-    counted_units: float
-    counted_ms: float
-    walked_units: float
-    walked_ms: float
+    counted: float
+    """Read units of its dearest page."""
+    walked: float | None
+    """Read units of a page by walking."""
 
 
-def write(points: Sequence[Point]) -> None:
-    """Draw the points."""
-    PICTURE.write_text(drawing(points))
+def write_paging(points: Sequence[Point]) -> None:
+    """Draw read units over sessions, on logarithmic axes."""
+    first, last = math.log10(points[0].sessions), math.log10(points[-1].sessions)
 
+    def x_of(sessions: float) -> float:
+        return LEFT + 14 + (RIGHT - LEFT - 28) * (math.log10(sessions) - first) / (last - first)
 
-def drawing(points: Sequence[Point]) -> str:
-    """Two panels with logarithmic axes, read units and milliseconds over sessions."""
-    units = _Panel(PANEL_LEFTS[0], points, lambda p: p.walked_units, lambda p: p.counted_units)
-    times = _Panel(PANEL_LEFTS[1], points, lambda p: p.walked_ms, lambda p: p.counted_ms)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        'role="img" aria-label="Read units and time of one page against the number of sessions: '
-        'walking climbs, counted pages stay flat">',
-        f"<style>{STYLE}</style>",
-        *units.drawn("Read units of one page"),
-        *units.limit(PARTITION_UNITS, "partition's limit a second"),
-        *times.drawn("Time of one page, milliseconds"),
-        "</svg>",
+    def y_of(units: float) -> float:
+        return BOTTOM - (BOTTOM - TOP) * math.log10(units) / POWERS[-1]
+
+    parts = [_text(LEFT, 30, "Read units of one page", kind="title")]
+    for power in POWERS:
+        y = y_of(10**power)
+        parts += [_line("grid", LEFT, y, RIGHT, y), _text(LEFT - 8, y + 4, f"{10**power:,}", "end")]
+    y = y_of(PARTITION_UNITS)
+    parts += [
+        _line("limit", LEFT, y, RIGHT, y),
+        _text(RIGHT, y - 5, "what a partition serves in a second: 3,000", "end"),
     ]
-    return "\n".join(parts) + "\n"
+    parts += [_text(x_of(each.sessions), BOTTOM + 20, f"{each.sessions:,}", "middle") for each in points]
+    parts.append(_text((LEFT + RIGHT) / 2, BOTTOM + 42, "sessions of the organization", "middle"))
+    lines = {
+        "counted": [(each.sessions, each.counted) for each in points],
+        "walked": [(each.sessions, each.walked) for each in points if each.walked],
+    }
+    for kind, line in lines.items():
+        places = [(x_of(sessions), y_of(units)) for sessions, units in line]
+        parts.append(f'<path class="{kind}" d="M{" L".join(f"{x:.1f} {y:.1f}" for x, y in places)}"/>')
+        parts += [f'<circle class="fill-{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>' for x, y in places]
+        x, y = places[-1]
+        parts.append(_text(x + 8, y + 4, f"{kind}: {line[-1][1]:,.0f}", kind=f"fill-{kind}"))
+    _write(PAGING, BOTTOM + 60, "Read units of one page: walking climbs, counted pages stay flat", parts)
 
 
-def write_bars(panels: Sequence[tuple[str, Sequence[tuple[str, float]]]]) -> None:
-    """Draw panels of named bars, each on a scale of its own."""
-    height = PANEL_TOP + BAR_STEP * max(len(bars) for _, bars in panels)
-    label = "CPU of a page and of a start-up: list_sessions beside the idiomatic implementation and the bare floor"
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-        f'role="img" aria-label="{label}">',
-        f"<style>{STYLE}</style>",
-    ]
-    for left, (title, bars) in zip(BAR_LEFTS, panels, strict=True):
-        parts.append(f'<text class="title" x="{left}" y="{PANEL_TOP - 38}">{title}</text>')
+def write_speed(panels: Sequence[tuple[str, Sequence[tuple[str, float]]]]) -> None:
+    """Draw panels of named bars below each other, each on a scale of its own."""
+    parts, y = [], 30
+    for title, bars in panels:
+        parts.append(_text(20, y, title, kind="title"))
         most = max(value for _, value in bars)
-        for number, (name, value) in enumerate(bars):
-            y, width = PANEL_TOP - 16 + number * BAR_STEP, BAR_WIDTH * value / most
-            kind = "walked" if name == "idiomatic" else "counted"
-            parts.append(_text(left, y + 15, name, "start", "name" if number == 0 else ""))
-            parts.append(f'<rect class="{kind}" x="{left + BAR_NAME}" y="{y}" width="{width:.1f}" height="20" rx="3"/>')
-            parts.append(_text(left + BAR_NAME + width + LABEL_GAP, y + 15, f"{value:.3g}", "start"))
-    BARS.write_text("\n".join([*parts, "</svg>"]) + "\n")
+        for name, value in bars:
+            y += BAR_STEP
+            width, kind = 450 * value / most, "walked" if name == "idiomatic" else "counted"
+            parts.append(_text(20, y + 4, name))
+            parts.append(f'<rect class="fill-{kind}" x="130" y="{y - 10}" width="{width:.1f}" height="20" rx="3"/>')
+            parts.append(_text(138 + width, y + 4, f"{value:.3g}"))
+        y += 2 * BAR_STEP
+    _write(
+        SPEED, y - BAR_STEP, "CPU of a page and of a start, beside the idiomatic implementation and the floor", parts
+    )
 
 
-class _Panel:
-    """A pair of axes and the two lines on them."""
-
-    def __init__(
-        self,
-        left: int,
-        points: Sequence[Point],
-        walked: Callable[[Point], float],
-        counted: Callable[[Point], float],
-    ) -> None:
-        self._left = left
-        self._sessions = [point.sessions for point in points]
-        self._lines = {"walked": [walked(point) for point in points], "counted": [counted(point) for point in points]}
-        values = [value for line in self._lines.values() for value in line]
-        self._least, self._most = min(0, math.floor(math.log10(min(values)))), math.ceil(math.log10(max(values)))
-
-    def drawn(self, title: str) -> list[str]:
-        right = self._left + PANEL_WIDTH
-        parts = [f'<text class="title" x="{self._left}" y="{PANEL_TOP - 38}">{title}</text>']
-        for power in range(self._least, self._most + 1):
-            y = self._y(10**power)
-            parts.append(f'<line class="grid" x1="{self._left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-            parts.append(_text(self._left - LABEL_GAP, y + 4, _count(10**power), "end"))
-        parts += [_text(self._x(each), PANEL_BOTTOM + 20, _count(each), "middle") for each in self._sessions]
-        parts.append(_text((self._left + right) / 2, PANEL_BOTTOM + 42, "sessions of the organization", "middle"))
-        for kind, line in self._lines.items():
-            places = [(self._x(x), self._y(y)) for x, y in zip(self._sessions, line, strict=True)]
-            parts.append(f'<path class="{kind}" d="M{" L".join(f"{x:.1f} {y:.1f}" for x, y in places)}"/>')
-            parts += [f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>' for x, y in places]
-            last_x, last_y = places[-1]
-            parts.append(_text(last_x + LABEL_GAP, last_y - 2, kind, "start", f"{kind} name"))
-            parts.append(_text(last_x + LABEL_GAP, last_y + 13, f"{line[-1]:,.0f}", "start", kind))
-        return parts
-
-    def limit(self, value: float, name: str) -> list[str]:
-        """A level to compare with."""
-        y = self._y(value)
-        return [
-            f'<line class="limit" x1="{self._left}" x2="{self._left + PANEL_WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>',
-            _text(self._left + PANEL_WIDTH - 4, y + 16, f"{name}: {value:,}", "end"),
-        ]
-
-    def _x(self, sessions: float) -> float:
-        first, last = math.log10(self._sessions[0]), math.log10(self._sessions[-1])
-        return self._left + 14 + (PANEL_WIDTH - 28) * (math.log10(sessions) - first) / (last - first)
-
-    def _y(self, value: float) -> float:
-        share = (math.log10(value) - self._least) / (self._most - self._least)
-        return PANEL_BOTTOM - (PANEL_BOTTOM - PANEL_TOP) * share
+def _write(path: Path, height: float, label: str, parts: Sequence[str]) -> None:
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+    text = "\n".join([f'{head}role="img" aria-label="{label}">', f"<style>{STYLE}</style>", *parts, "</svg>"])
+    path.write_text(text + "\n")
 
 
-def _count(number: float) -> str:
-    return f"{number / 1_000_000:,.0f} million" if number >= 1_000_000 else f"{number:,}"
+def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" x2="{x2:.1f}" y1="{y1:.1f}" y2="{y2:.1f}"/>'
 
 
-def _text(x: float, y: float, text: str, anchor: str, kind: str = "") -> str:
-    named = f' class="{kind}"' if kind else ""
-    return f'<text{named} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text}</text>'
+def _text(x: float, y: float, text: str, anchor: str = "start", kind: str = "") -> str:
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text}</text>'
