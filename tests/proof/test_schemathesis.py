@@ -1,0 +1,56 @@
+"""schemathesis with all of its checks, over the OpenAPI document, against the handlers behind the local gateway."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug import Request
+
+from sessions_local.gateway import Gateway
+from sessions_local.http_server import open_port, serve, url_of
+from sessions_local.lambda_runtime import FunctionFailed, Invocation
+from tests.service import AGENT, CONTEXT, KEY, OTHER_AGENT, OTHER_ORGANIZATION, ROOT, TEMPLATE, Service, session
+
+
+def invocation(service: Service, name: str) -> Any:
+    """Return a function that calls a handler as Lambda does: with JSON in and out, an exception as a failure."""
+
+    def call(event: dict[str, Any]) -> Invocation:
+        try:
+            response = service.function(name).handler(json.loads(json.dumps(event)), CONTEXT)
+        except Exception as error:
+            raise FunctionFailed(f"{type(error).__name__}: {error}") from error
+        return Invocation(json.loads(json.dumps(response)), {})
+
+    return call
+
+
+@pytest.mark.parametrize("examples", [10, pytest.param(2500, marks=pytest.mark.long)])
+def test_schemathesis_finds_nothing(memory_service: Service, tmp_path: Path, examples: int) -> None:
+    memory_service.put(*(session(number, agent_id=(AGENT, OTHER_AGENT)[number % 2]) for number in range(150)))
+    memory_service.put(session(9999, organization_id=OTHER_ORGANIZATION, title="theirs"))
+    memory_service.drain()
+    memory_service.issue()
+    gateway = Gateway(TEMPLATE, {name: invocation(memory_service, name) for name in ("list_sessions", "authorize")})
+    listener = open_port("127.0.0.1", 0)
+    url = url_of(listener)
+    serve(listener, Request.application(gateway.respond), "http")
+    report = tmp_path / "report.json"
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(ROOT / "tests/proof/schemathesis.toml")),
+        *("run", str(ROOT / "docs/openapi.json"), "--url", url),
+        *("--header", f"Authorization: {KEY}", "--checks", "all", "--max-examples", str(examples)),
+        *("--continue-on-failure", "--report", "json", "--report-json-path", str(report), "--no-color"),
+    ]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=1200)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    found = json.loads(report.read_text())
+    assert found["failures"] == []
+    assert found["test_cases"]["generated"] > min(2000, 3 * examples)
