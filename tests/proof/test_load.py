@@ -10,6 +10,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
@@ -138,15 +139,15 @@ def write(stop: Path) -> list[Life]:
         number: Life(number, organization) for organization, numbers in first_numbers().items() for number in numbers
     }
     present = {organization: list(first_numbers()[organization]) for organization in BUSY}
-    following, sequence = 1_000_000, 0
+    new_numbers, sequence_numbers = count(1_000_000), count(1)
     while not stop.exists():
         records, begun = [], []
-        for sequence in range(sequence + 1, sequence + chance.randint(2, 13)):
+        for _ in range(chance.randint(1, 12)):
             organization = chance.choice(list(BUSY))
             numbers = present[organization]
             is_new = len(numbers) < BUSY[organization] or chance.random() < 0.5
             if is_new:
-                number, following = following, following + 1
+                number = next(new_numbers)
                 numbers.append(number)
                 lives[number] = Life(number, organization)
             else:
@@ -156,11 +157,11 @@ def write(stop: Path) -> list[Life]:
             if is_new:
                 client.put_item(TableName="sessions", Item=item)
                 lives[number].put = began, time.monotonic()
-                records.append(stream_record(sequence, "INSERT", new=item))
+                records.append(stream_record(next(sequence_numbers), "INSERT", new=item))
             else:
                 client.delete_item(TableName="sessions", Key={"id": item["id"]})
                 lives[number].deleted = began, time.monotonic()
-                records.append(stream_record(sequence, "REMOVE", old=item))
+                records.append(stream_record(next(sequence_numbers), "REMOVE", old=item))
             begun.append((number, began))
             time.sleep(chance.random() * 0.01)
         time.sleep(chance.random() * 0.1)
