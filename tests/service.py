@@ -130,7 +130,7 @@ def _text(name: str) -> str:
 
 def load(name: str, **variables: str | None) -> ModuleType:
     """Return a function's module, loaded as a cold start does, with these variables; None unsets one."""
-    spec = importlib.util.spec_from_file_location(f"{name}_app", ROOT / "functions" / name / "app.py")
+    spec = importlib.util.spec_from_file_location(f"functions.{name}.app", ROOT / "functions" / name / "app.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

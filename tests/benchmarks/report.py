@@ -47,15 +47,23 @@ class Goal(NamedTuple):
 
 
 def finish(section: str, goals: Sequence[Goal], tables: Sequence[Table], *, is_complete: bool) -> None:
-    """Print the tables, write those of a complete run into the document, and exit with status 1 if a goal is missed."""
-    if goals:
-        rows = [(goal.name, f"{goal.most:g}", f"{goal.measured:.3g}", "yes" if goal.is_met else "NO") for goal in goals]
-        tables = [Table("Goals", ("goal", "at most", "measured", "met"), rows), *tables]
-    print("\n\n".join(table.markdown for table in tables))
+    """Print goals and tables, write those of a complete run into the document; exit with status 1 if a goal is missed."""
     if is_complete:
-        publish(section, tables)
+        publish(section, [goals_table(goals), *tables])
+    end(goals, tables)
+
+
+def end(goals: Sequence[Goal], tables: Sequence[Table]) -> None:
+    """Print goals and tables, and exit with status 1 if a goal is missed."""
+    print("\n\n".join(table.markdown for table in (goals_table(goals), *tables)))
     if not all(goal.is_met for goal in goals):
         sys.exit("Not every goal is met.")
+
+
+def goals_table(goals: Sequence[Goal]) -> Table:
+    """Return the goals as a table."""
+    rows = [(goal.name, f"{goal.most:g}", f"{goal.measured:.3g}", "yes" if goal.is_met else "NO") for goal in goals]
+    return Table("Goals", ("goal", "at most", "measured", "met"), rows)
 
 
 def publish(section: str, tables: Sequence[Table], document: Path = DOCUMENT, origin: str = "") -> None:
