@@ -47,7 +47,7 @@ class Goal(NamedTuple):
 
 
 def finish(section: str, goals: Sequence[Goal], tables: Sequence[Table], *, is_complete: bool) -> None:
-    """Print goals and tables, write those of a complete run into the document; exit with status 1 if a goal is missed."""
+    """Print goals and tables, and write those of a complete run into the document; see `end`."""
     if is_complete:
         publish(section, [goals_table(goals), *tables])
     end(goals, tables)
