@@ -126,7 +126,7 @@ def main() -> None:
             for case, pages in zip(lists, asked, strict=True)
         ]
     if not is_quick:
-        plot.write_paging([point(each) for each in measured if each.case.name == whole(each.total)])
+        plot.write([point(each) for each in measured if each.case.name == whole(each.total)])
     finish("paging", goals_of(measured), tables_of(measured), is_complete=not is_quick)
 
 

@@ -1,23 +1,21 @@
-"""The pictures in docs/benchmarks.md: read units of a page as a list grows, and CPU of a page and of a start."""
+"""The picture in docs/benchmarks.md: read units of a page as a list grows."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from tests.service import ROOT
 
-PAGING: Final = ROOT / "docs" / "bench-paging.svg"
-SPEED: Final = ROOT / "docs" / "bench-speed.svg"
+PICTURE: Final = ROOT / "docs" / "bench-paging.svg"
 
 WIDTH: Final = 760
 LEFT: Final = 70
 RIGHT: Final = 640
 TOP: Final = 60
 BOTTOM: Final = 300
-BAR_STEP: Final = 30
+HEIGHT: Final = 360
 POWERS: Final = range(7)
 """Of ten, on the axis of read units."""
 
@@ -48,7 +46,7 @@ class Point(NamedTuple):
     """Read units of a page by walking."""
 
 
-def write_paging(points: Sequence[Point]) -> None:
+def write(points: Sequence[Point]) -> None:
     """Draw read units over sessions, on logarithmic axes."""
     first, last = math.log10(points[0].sessions), math.log10(points[-1].sessions)
 
@@ -79,31 +77,10 @@ def write_paging(points: Sequence[Point]) -> None:
         parts += [f'<circle class="fill-{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>' for x, y in places]
         x, y = places[-1]
         parts.append(_text(x + 8, y + 4, f"{kind}: {line[-1][1]:,.0f}", kind=f"fill-{kind}"))
-    _write(PAGING, BOTTOM + 60, "Read units of one page: walking climbs, counted pages stay flat", parts)
-
-
-def write_speed(panels: Sequence[tuple[str, Sequence[tuple[str, float]]]]) -> None:
-    """Draw panels of named bars below each other, each on a scale of its own."""
-    parts, y = [], 30
-    for title, bars in panels:
-        parts.append(_text(20, y, title, kind="title"))
-        most = max(value for _, value in bars)
-        for name, value in bars:
-            y += BAR_STEP
-            width, kind = 450 * value / most, "walked" if name == "idiomatic" else "counted"
-            parts.append(_text(20, y + 4, name))
-            parts.append(f'<rect class="fill-{kind}" x="130" y="{y - 10}" width="{width:.1f}" height="20" rx="3"/>')
-            parts.append(_text(138 + width, y + 4, f"{value:.3g}"))
-        y += 2 * BAR_STEP
-    _write(
-        SPEED, y - BAR_STEP, "CPU of a page and of a start, beside the idiomatic implementation and the floor", parts
-    )
-
-
-def _write(path: Path, height: float, label: str, parts: Sequence[str]) -> None:
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
-    text = "\n".join([f'{head}role="img" aria-label="{label}">', f"<style>{STYLE}</style>", *parts, "</svg>"])
-    path.write_text(text + "\n")
+    label = "Read units of one page: walking climbs, counted pages stay flat"
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
+    text = [f'{head}role="img" aria-label="{label}">', f"<style>{STYLE}</style>", *parts, "</svg>", ""]
+    PICTURE.write_text("\n".join(text))
 
 
 def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:

@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from layers.build import runtime_python
-from tests.benchmarks import ledger, plot
+from tests.benchmarks import ledger
 from tests.benchmarks.engine import BUILD
 from tests.benchmarks.report import Goal, Table, finish, say
 from tests.benchmarks.speed_engine import LISTS, SIZES
@@ -95,13 +95,6 @@ def main() -> None:
         Goal("zipped megabytes of `list_sessions` and its layers", 12, sizes[OURS.name]),
     ]
     tables = [contenders_table(warm, start, sizes, requests), ledger_table(warm, waiting, start)]
-    if not is_quick:
-        plot.write_speed(
-            [
-                ("CPU of a page of 100, milliseconds", bars(warm[100], (OURS, IDIOMATIC, FLOOR))),
-                ("Start-up, milliseconds of CPU", bars(start, (OURS, AUTHORIZE, IDIOMATIC, FLOOR))),
-            ]
-        )
     finish("speed", goals, tables, is_complete=not is_quick)
 
 
@@ -330,11 +323,6 @@ def ledger_table(warm: Mapping[int, Times], waiting: Times, start: Times) -> Tab
         ],
         "The fastest tenths of the turns are compared; the last row is the noise floor.",
     )
-
-
-def bars(times: Times, contenders: Sequence[Contender]) -> list[tuple[str, float]]:
-    """Return what the picture shows."""
-    return [(each.name, middle(times[each.name])) for each in contenders]
 
 
 def quick(values: Sequence[float]) -> float:
