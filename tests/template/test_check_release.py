@@ -51,7 +51,6 @@ class Hook:
         if operation == "configuration":
             states = self.states[version]
             return response(request, {"State": states.pop(0) if len(states) > 1 else states[0]})
-        assert not isinstance(request.body, str)
         event = json.loads(request.body or b"{}")
         try:
             returned = self._service.function(NAMES[version]).handler(event, CONTEXT)

@@ -9,7 +9,7 @@ import pytest
 from botocore.session import get_session
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
-from tests.template.stack import ANOTHER, PARAMETERS, ROOT, WHOLE, change, stack
+from tests.template.stack import ANOTHER, PARAMETERS, ROOT, change, stack
 
 HOLD_DATA = {"AWS::DynamoDB::Table", "AWS::SQS::Queue", "AWS::Logs::LogGroup"}
 FUNCTIONS = {"ListSessionsFunction": "list_sessions", "AuthorizeFunction": "authorize"}
@@ -89,13 +89,3 @@ def test_production_is_guarded_by_a_canary_and_alarms() -> None:
     for name in FUNCTIONS:
         assert group(name, Monitoring="no") == ("CodeDeployDefault.LambdaCanary10Percent5Minutes", True)
         assert group(name, Rollout="forced") == ("CodeDeployDefault.LambdaAllAtOnce", False)
-
-
-def test_the_hook_calls_the_versions_that_are_deployed() -> None:
-    found = stack(**WHOLE)
-    variables = found.properties("CheckReleaseFunction")["Environment"]["Variables"]
-    for name, variable in {
-        "ListSessionsFunction": "LIST_SESSIONS_VERSION",
-        "AuthorizeFunction": "AUTHORIZE_VERSION",
-    }.items():
-        assert variables[variable] == found.versions()[name][0]
