@@ -47,7 +47,7 @@ def handler(event: dict[str, Any], _context: object) -> None:
         check_key()
         check_page()
         check_refusal()
-    except Exception:  # any fault keeps the version from its traffic
+    except Exception:  # any fault stops the deployment
         logger.exception("release refused")
         status = "Failed"
     codedeploy.put_lifecycle_event_hook_execution_status(
@@ -88,7 +88,7 @@ def check_refusal() -> None:
 
 
 def list_sessions(**query: str) -> Any:
-    """Return the response to a caller whom the authorizer has let in."""
+    """Return the response to a caller whom the authorizer has allowed."""
     event = request(query)
     event["requestContext"]["authorizer"] = {"organization_id": ORGANIZATION}
     return invoke(LIST_SESSIONS, event)

@@ -23,7 +23,7 @@ app = APIGatewayRestResolver(cors=cors)
 
 @app.get(responses.PATH)
 def list_sessions() -> Response[str]:
-    """Return the page that the caller asks for; every refusal is an exception."""
+    """Return the requested page; every refusal is an exception."""
     event = app.current_event
     authorizer = event.request_context.authorizer.get_context()
     organization_id = caller_organization(authorizer, header_values(event, "X-Org-Id"))
@@ -49,7 +49,7 @@ app.exception_handler(Exception)(refuse)
 
 
 def require_known_path(router: APIGatewayRestResolver, next_middleware: NextMiddleware) -> Response[str]:
-    """Refuse another path with status 404 before the method matters, a preflight (OPTIONS) included."""
+    """Refuse any other path with status 404 before its method is checked, preflights (OPTIONS) included."""
     if router.current_event.path != responses.PATH:
         raise NotFound
     response: Response[str] = next_middleware(router)

@@ -26,12 +26,12 @@ _EXPIRY: Final = re.compile(r"[0-9]{1,12}")
 
 
 class Denial(StrEnum):
-    """The reason for which a caller is denied."""
+    """Why a caller is denied."""
 
     NO_KEY = "no_key"
     MALFORMED = "malformed"
     UNKNOWN = "unknown"
-    """Revoked keys are unknown, too."""
+    """This includes revoked keys."""
     EXPIRED = "expired"
     INVALID_ITEM = "invalid_item"
     """The item is not one that `sessions keys` writes."""
@@ -66,7 +66,7 @@ def hash_key(key: str) -> str:
 
 
 def is_expired(expires_at: int | None) -> bool:
-    """Return whether a time in seconds since 1970 has come; None never does."""
+    """Return whether a time, in seconds since 1970, has passed; None never passes."""
     return expires_at is not None and expires_at <= time.time()
 
 

@@ -41,7 +41,7 @@ BATCH_GET_KEYS: Final = 100
 """Keys in one BatchGetItem ('Quotas in Amazon DynamoDB', BatchGetItem)."""
 
 CALL_FAULTS: Final = (ClientError, HTTPClientError, BotocoreConnectionError, ResponseParserError)
-"""Exceptions of a call that DynamoDB refused, did not answer, or answered with something else than JSON."""
+"""Exceptions of a call that DynamoDB refused, did not answer, or answered with something other than JSON."""
 
 _TRANSIENT: Final = frozenset(
     {
@@ -53,7 +53,7 @@ _TRANSIENT: Final = frozenset(
         "TransactionInProgressException",
     }
 )
-"""Error codes with status 400 that a retry may not meet again ('Error handling with DynamoDB')."""
+"""Error codes of status 400 that a retry may clear ('Error handling with DynamoDB')."""
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -138,7 +138,7 @@ class Cost:
 
 
 class Reader:
-    """The reads of one request: under one deadline, with their cost added up."""
+    """The reads of one request, under one deadline, and their cost."""
 
     def __init__(self, client: DynamoDBClient, ends_at: float | None = None) -> None:
         """Start the deadline.

@@ -19,7 +19,7 @@ from pydantic import (
     ValidationError,
     with_config,
 )
-from typing_extensions import TypedDict  # pydantic asks for this one below Python 3.12
+from typing_extensions import TypedDict  # pydantic requires this one before Python 3.12
 
 from sessions.errors import InvalidParameter
 
@@ -225,9 +225,9 @@ def page_request(query: Mapping[str, Sequence[str]]) -> PageRequest:
     """
     for name, values in query.items():
         if name not in PARAMETERS:
-            raise InvalidParameter(f"There is no parameter {name[:64]!r}; there are {', '.join(PARAMETERS)}.")
+            raise InvalidParameter(f"Unknown parameter {name[:64]!r}; the parameters are {', '.join(PARAMETERS)}.")
         if len(values) > 1:
-            raise InvalidParameter(f"{name} was given {len(values)} times; it is given once or not at all.")
+            raise InvalidParameter(f"{name} was given {len(values)} times; give it at most once.")
     given = {name: value for name, (value,) in query.items() if value not in ("", "null")}
     try:
         return PageRequest.model_validate(given)

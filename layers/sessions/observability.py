@@ -30,7 +30,7 @@ _API_KEY: Final = re.compile(r"(evr_)[A-Za-z0-9_-]+")
 
 
 def redact(line: str) -> str:
-    """Return a line with every API key in it cut short: callers send keys in all kinds of places."""
+    """Return a line with every API key in it cut short: callers send keys in unexpected places."""
     return _API_KEY.sub(r"\1...", line)
 
 

@@ -1,1 +1,1 @@
-"""The part of this project that runs on an operator's machine: the local API and the command line."""
+"""The `sessions` command, which runs on an operator's machine."""

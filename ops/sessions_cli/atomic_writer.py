@@ -20,7 +20,7 @@ STDOUT: Final = "-"
 def atomic_writer(path: str) -> Iterator[BinaryIO]:
     """Open a file that replaces `path` when the block ends without an exception.
 
-    The new file keeps the mode of the old one, and a symbolic link keeps leading to it. Standard output (`-`) and what
+    The new file keeps the mode of the old one, and a symbolic link keeps pointing to it. Standard output (`-`) and what
     is not a regular file, such as a pipe or a device, are written in place.
     """
     try:
@@ -34,7 +34,7 @@ def atomic_writer(path: str) -> Iterator[BinaryIO]:
             with _replacement(Path(path).resolve()) as file:
                 yield file
     except BrokenPipeError:
-        raise  # the reader has seen enough
+        raise  # the reader has closed the pipe
     except OSError as error:
         name = "standard output" if path == STDOUT else path
         raise click.ClickException(f"{name}: {error.strerror or error}.") from None
@@ -46,7 +46,7 @@ def _standard_output() -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
     except OSError:
-        # Python writes what is left at its end, which would fail again.
+        # Python flushes the rest at exit, which would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise
 

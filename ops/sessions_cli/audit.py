@@ -1,4 +1,4 @@
-"""Compares sessions, markers and bins, and tells wrong counts from sessions that are not counted yet.
+"""Compares sessions, markers and bins, and tells wrong counts from sessions not counted yet.
 
 Two things are compared. Markers with sessions: a session without its marker, a marker without its session, or one with
 other keys is what the stream has not delivered yet, and wrong only if the stream delivers nothing any more. Bins with
@@ -107,7 +107,7 @@ class AuditReport:
             )
         if self.uncounted and self.is_stalled:
             yield (
-                f"Not counted, and none of them was for {PATIENCE:.0f} seconds: {len(self.uncounted):,}; `sessions "
+                f"Not counted, without progress for {PATIENCE:.0f} seconds: {len(self.uncounted):,}; `sessions "
                 "status` shows whether the stream delivers. `sessions counts rebuild` counts them."
             )
         elif self.uncounted:
@@ -167,7 +167,7 @@ def _wait_for_stream(tables: Tables, report: AuditReport, progress: OnProgress) 
 
 
 def _check_uncounted(tables: Tables, report: AuditReport) -> None:
-    """Keep only those uncounted sessions whose marker still is not up to date."""
+    """Keep only those uncounted sessions whose marker is still out of date."""
     ids = list(report.uncounted)
     markers, sessions = tables.read_markers(ids), tables.read_session_keys(ids)
     report.markers += sum(marker is not None for marker in markers.values())
@@ -196,7 +196,7 @@ class Comparison:
         self.stored: dict[Bin, int] = {}
         self.report = AuditReport()
         self.off: Counter[Bin] = Counter()
-        """How many sessions too many each bin counts, never 0."""
+        """By how many sessions each wrong bin is off; a positive number means too many."""
         sessions: dict[str, Marker] = {}
         for item in tables.scan_sessions(progress):
             self._read_session(item, sessions)
@@ -219,7 +219,7 @@ class Comparison:
             self.report.unlisted[session_id] = reason
 
     def _compare_marker(self, row: Item, sessions: dict[str, Marker]) -> None:
-        """Compare a marker with its session, and take the session off `sessions`."""
+        """Compare a marker with its session, and remove the session from `sessions`."""
         session_id, marker = marker_session_id(row), marker_index_keys(row)
         if session_id is None:
             self.report.unknown.append(f"row {row[SCOPE]['S']} {row[BUCKET]['S']}: not a row of this table")

@@ -38,7 +38,7 @@ about 40 s in all: a new on-demand table takes 4,000 write units a second and gr
 
 
 class Throttled(click.ClickException):
-    """DynamoDB left a part of a batch undone until all tries were used up.
+    """DynamoDB still left a part of a batch undone on the last try.
 
     Args:
         left: keys that were not read, or write requests that were not carried out.
@@ -50,7 +50,7 @@ class Throttled(click.ClickException):
 
 
 class WrongTable(click.ClickException):
-    """A table has the key of another kind of table."""
+    """A table is of another kind, as its key shows."""
 
 
 def chunks(values: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -124,7 +124,7 @@ def write_batch(
 def _until_nothing_is_left(
     work: Callable[[Sequence[Any]], Sequence[Any]], left: Sequence[Any], stopped: threading.Event | None
 ) -> None:
-    """Try a batch until DynamoDB leaves nothing of it undone."""
+    """Retry a batch until DynamoDB has done all of it."""
     for attempt in _retrying(stopped=stopped):
         with attempt:
             try:
@@ -204,7 +204,7 @@ class RateLimiter:
         self._stopped.set()
 
     def wait(self, amount: int) -> None:
-        """Wait until so many pieces of work may start."""
+        """Wait until this many pieces of work may start."""
         with self._lock:
             now = time.monotonic()
             starts_at = max(now, self._free_at)

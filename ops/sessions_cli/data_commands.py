@@ -111,7 +111,7 @@ def export_command(target: Target, file: str, organization: str | None, rate: fl
     status is 1 as well.
 
     A regular FILE is replaced when everything has been written. FILE is compressed if it ends in .gz; - is standard
-    output. What is created or deleted in the meantime may be there or not.
+    output. Sessions created or deleted in the meantime may or may not be in it.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""Rows of the counts table that are of an earlier layout, and their removal.
+"""Finds and removes what an earlier layout left in the counts table.
 
 Earlier versions also kept rows for days, hours and minutes, or one number in the attribute `count` of a row. Nothing
 writes or reads those any more, so they can be removed beside live traffic.
@@ -35,7 +35,7 @@ def has_earlier_number(row: Item) -> bool:
 
 
 def remove(tables: Tables, rows: Iterable[Item]) -> int:
-    """Remove what is of an earlier layout among these rows, and return how many rows had it."""
+    """Remove what an earlier layout left in these rows, and return how many rows had any."""
     rows = list(rows)
     keys = [{SCOPE: row[SCOPE], BUCKET: row[BUCKET]} for row in rows if is_earlier_row(row)]
     for chunk in chunks(keys, BATCH_WRITES):

@@ -28,7 +28,7 @@ LINE_BYTES: Final = 4 * 1024 * 1024
 """Length of the longest line. An item of 400 kB is at most 2.4 MB of JSON, which escapes one byte as six at most."""
 
 PATTERNS: Final = {name: pattern.strip("^$") for name, pattern in (ID_PATTERNS | {AGENT_ID: AGENT_ID_FILTER}).items()}
-"""Forms of ids. An agent's id in another form than that of the filter could not be asked for by any client."""
+"""Forms of ids. No client could ask for an agent whose id has another form than the filter accepts."""
 
 _TOO_DEEP: Final = "nested more deeply than DynamoDB stores"
 
@@ -49,7 +49,7 @@ def parse_line(text: bytes) -> Any:
         InvalidLine: the line is too long, not UTF-8 or not JSON, or an object in it has a key twice.
     """
     if len(text) > LINE_BYTES:
-        raise InvalidLine(f"longer than {LINE_BYTES} bytes, and so than any session")
+        raise InvalidLine(f"longer than {LINE_BYTES} bytes, which no session is")
     try:
         return json.loads(text.decode(), object_pairs_hook=_unique_keys, parse_float=Decimal, parse_constant=Decimal)
     except UnicodeDecodeError as error:
@@ -162,7 +162,7 @@ def _printable(name: str) -> str:
 
 
 def _decode_binary(value: Any) -> Any:
-    """Return an attribute value with bytes, as botocore takes them, in the place of base64."""
+    """Return an attribute value with its base64 text decoded to bytes, which botocore expects."""
     ((kind, content),) = value.items()
     match kind:
         case "B":

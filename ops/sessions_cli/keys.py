@@ -32,7 +32,7 @@ _EXPIRY: Final = re.compile("[0-9]{1,12}")
 
 
 class KeyRow(NamedTuple):
-    """What the table and the list show of a key."""
+    """The stored properties of a key, and its state."""
 
     fingerprint: str
     state: str
@@ -72,7 +72,7 @@ def demo_key(organization_id: str) -> str:
 
 
 def format_time(seconds: str | int) -> str:
-    """Return a moment in UTC, or the text itself if it is none."""
+    """Return a moment as text in UTC, or the value unchanged if it is not a moment."""
     try:
         return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (ValueError, OverflowError, OSError):

@@ -91,7 +91,7 @@ def _parse(lines: Iterable[Line], on_result: OnResult) -> Iterator[ParsedLine]:
 
 
 def _report_finished(pending: set[Future[LoadResult]], on_result: OnResult) -> set[Future[LoadResult]]:
-    """Report the batches that are finished, of which there is at least one, and return the others."""
+    """Wait for at least one batch, report those that are finished, and return the others."""
     finished, pending = wait(pending, return_when=FIRST_COMPLETED)
     # A batch that failed ends the load, after the others have been counted.
     for batch in sorted(finished, key=lambda each: each.exception() is not None):

@@ -43,7 +43,7 @@ def rebuild(
     empty_first: bool = False,
     progress: OnProgress = silent,
 ) -> ReconcileReport:
-    """Bring every marker and bin to what the sessions table holds, and remove rows of earlier layouts.
+    """Set every marker and bin to match the sessions table, and remove rows of earlier layouts.
 
     Safe beside live traffic, except for `empty_first`. One worker counts an organization, in time order, so that many
     sessions share a transaction. Keeps the keys of all sessions in memory: about half a gigabyte for a million.
@@ -79,7 +79,7 @@ def _count(
     workers: int,
     progress: OnProgress,
 ) -> ReconcileReport:
-    """Bring the markers of all sessions to what was read, several organizations at a time."""
+    """Set the markers of all sessions to the keys that were read, several organizations at a time."""
     lock, report, done = threading.Lock(), ReconcileReport(), 0
     total = sum(map(len, organizations))
 

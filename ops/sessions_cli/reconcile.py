@@ -1,4 +1,4 @@
-"""Brings the counts of sessions to what the sessions table holds, beside live traffic.
+"""Sets the counts of sessions to match the sessions table, beside live traffic.
 
 The marker of a session is set to the keys that were read from the session. After each write the session is read again,
 strongly consistent, until the marker matches it. What is created, deleted or counted in the meantime does no harm.
@@ -42,18 +42,18 @@ class ReconcileReport:
 
 
 class Reconciler:
-    """Writes counts by what the sessions table holds."""
+    """A writer of counts that match the sessions table."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._counts = CountWriter(tables.dynamodb, tables.counts)
 
     def reconcile(self, session_ids: Sequence[str]) -> ReconcileReport:
-        """Read sessions and bring their markers to them."""
+        """Read sessions, and set their markers to match."""
         return self.apply(self._tables.read_session_keys(session_ids))
 
     def apply(self, observed: Mapping[str, Marker]) -> ReconcileReport:
-        """Bring the markers of sessions to the keys that were read, and read again what was written."""
+        """Set the markers of sessions to the keys that were read, and read again what was written."""
         report = ReconcileReport()
         waiting = dict(observed)
         updated: set[str] = set()

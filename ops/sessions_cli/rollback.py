@@ -32,7 +32,7 @@ class RollbackFailed(click.ClickException):
 
 
 class Snapshot(NamedTuple):
-    """What a stack is made of."""
+    """The template and the parameters of a stack."""
 
     template: str
     """As it was deployed, before SAM's transform."""
@@ -41,7 +41,7 @@ class Snapshot(NamedTuple):
 
 
 def save(cloudformation: Any, stack: str) -> Snapshot | None:
-    """Return what a stack is made of now, or None if it does not exist yet."""
+    """Return the present template and parameters of a stack, or None if it does not exist yet."""
     try:
         [described] = cloudformation.describe_stacks(StackName=stack)["Stacks"]
     except ClientError as error:

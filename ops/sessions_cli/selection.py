@@ -13,7 +13,7 @@ from sessions_cli.sources import Line
 
 
 class Selection:
-    """Ids of sessions, and those of them that no line has had yet.
+    """The ids of the selected sessions, and which of them have not been found yet.
 
     Args:
         path: a file with one id on each line; blank lines do not count.

@@ -148,7 +148,7 @@ Check = Callable[[Api], str | None]
 
 
 def smoke(url: str, key: str) -> Iterator[Result]:
-    """Make one check after another."""
+    """Run one check after another."""
     api = Api(url, key)
     for name, check in CHECKS.items():
         try:

@@ -61,7 +61,7 @@ def _table(target: Target, name: str, key: Sequence[str]) -> dict[str, Any]:
 
 
 def _sample(target: Target) -> dict[str, int]:
-    """Return how many sessions of a sample are counted, which is known of an engine without metrics, too."""
+    """Return how many sessions of a sample are counted, which needs no metrics and works on every engine."""
     page = next(scan(target.dynamodb, target.name(SESSIONS), (ID, *INDEX_KEYS), Limit=SAMPLE))
     sessions = {item[ID]["S"]: index_keys(item[ID]["S"], item) for item in page}
     markers = target.tables.read_markers(list(sessions))

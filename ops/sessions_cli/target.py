@@ -61,7 +61,7 @@ WHICH: Final = {
     API_KEYS: _WHICH_TABLE.format("--table"),
     FAILURE_QUEUE: "Which queue? Use --stack NAME or --queue-url URL.",
 }
-"""What to answer to a command that names none."""
+"""The message of a command that names no target."""
 
 
 class ConfigurationError(click.ClickException):
@@ -110,7 +110,7 @@ class Target:
 
     @property
     def has_custom_endpoint(self) -> bool:
-        """Return whether DynamoDB is another engine than AWS's, which needs no configuration."""
+        """Return whether DynamoDB is an engine other than AWS, which needs no configuration."""
         host = urlsplit(self._endpoint_url or "").hostname
         return bool(host) and not is_aws_host(str(host))
 
@@ -218,7 +218,7 @@ class Target:
         if region := os.environ.get("AWS_REGION"):
             session.set_config_variable("region", region)
         if self.has_custom_endpoint:
-            session.get_component("credential_provider").remove("iam-role")  # asking for a role would only take time
+            session.get_component("credential_provider").remove("iam-role")  # looking for a role only takes time
             if session.get_credentials() is None:
                 session.set_credentials(LOCAL_CREDENTIAL, LOCAL_CREDENTIAL)
             if session.get_config_variable("region") is None:

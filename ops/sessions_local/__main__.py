@@ -1,4 +1,4 @@
-"""What `make run` starts. Ctrl-C and TERM end it at once, also while it still imports, loads or counts."""
+"""What `make run` starts. Ctrl-C and TERM end it at once, even while it imports, loads or counts."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ def end_on_signal() -> None:
 
 
 if __name__ == "__main__":
-    # Not by handlers: Python runs those in the main thread alone, which may wait for something else when the kernel
+    # Signal handlers would not do: Python runs them in the main thread alone, which may be blocked while the kernel
     # hands the signal to another thread.
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     threading.Thread(target=end_on_signal, name="signals", daemon=True).start()

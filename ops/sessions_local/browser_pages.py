@@ -32,7 +32,7 @@ PAGE_HEADERS: Final = {
 
 
 def with_pages(api: Callable[[Request], Response], keys: Mapping[str, str]) -> Application:
-    """Return the API and the pages as one WSGI application; clients that do not accept HTML get nothing of the pages.
+    """Return the API and the pages as one WSGI application; clients that do not accept HTML never see the pages.
 
     Args:
         keys: the demo key of each organization; read again for every request.

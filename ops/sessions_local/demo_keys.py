@@ -1,4 +1,4 @@
-"""Demo keys: every organization that has sessions on this machine gets one that is known beforehand."""
+"""Demo keys: every organization that has sessions on this machine gets a predictable key."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class EmbeddedDynamoDB:
                 del iterators[arn]
 
     def _respond(self, request: Request) -> Response:
-        body = request.get_data()  # before the lock, so that a slow client holds up nobody
+        body = request.get_data()  # before the lock, so that a slow client blocks nobody else
         target, _, operation = request.headers.get("X-Amz-Target", "").partition(".")
         if request.method in ("GET", "HEAD"):
             return Response(f"healthy: dynamodb.{REGION}.amazonaws.com ")

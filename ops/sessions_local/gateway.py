@@ -1,4 +1,4 @@
-"""API Gateway on this machine: a request past its route and the authorizer to the function, and back.
+"""API Gateway on this machine: finds a request's route, asks the authorizer, and calls the function.
 
 Routes, authorizer and gateway responses are those of `template.yaml`. Not imitated: throttling, compression, access
 logs, and the cache of the authorizer's results, so that a revoked key stops working at once.
@@ -41,7 +41,7 @@ Invoke = Callable[[dict[str, Any]], Invocation]
 
 
 class GatewayError(Exception):
-    """A request that the gateway answers by itself, with its response of one type."""
+    """A request that the gateway answers itself, with a gateway response of one type."""
 
 
 class Gateway:
@@ -107,7 +107,7 @@ class Gateway:
         try:
             result = self._functions[function_in(authorizer["FunctionArn"])](asked).payload
         except FunctionFailed as error:
-            # The one message of an exception that the gateway knows.
+            # The only exception message that the gateway treats differently.
             is_unauthorized = str(error).endswith(": Unauthorized")
             raise GatewayError("UNAUTHORIZED" if is_unauthorized else "AUTHORIZER_FAILURE") from None
         except FunctionTimedOut:
@@ -164,7 +164,7 @@ def _function_response(invocation: Invocation) -> Response:
     output = invocation.payload
     try:
         headers = Headers(output.get("headers") or {})
-        # Of a name in both, the one with several values wins.
+        # For a name in both, the one with several values wins.
         headers.update(output.get("multiValueHeaders") or {})
         headers.setdefault("Content-Type", "application/json")
         response = Response((output.get("body") or "").encode(), int(output["statusCode"]), headers)

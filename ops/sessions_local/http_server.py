@@ -15,18 +15,18 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from sessions_local.function_log import printable
 
 IDLE_SECONDS: Final = 60
-"""After which a silent connection is closed."""
+"""Idle time after which a connection is closed."""
 
 KEY: Final = re.compile(r"(evr_)[A-Za-z0-9_-]+")
 
 ALL_HEADERS: Final = "sessions_local.headers"
-"""Of a request as they were sent, in the environment of WSGI, which itself joins repeated headers."""
+"""Key of the headers as they were sent, in the WSGI environment, which itself joins repeated headers."""
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]  # WSGI
 
 
 def open_port(host: str, port: int) -> socket.socket:
-    """Return a listening socket; who connects waits until the socket is served."""
+    """Return a listening socket; connections wait until it is served."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -69,7 +69,7 @@ class QuietHandler(WSGIRequestHandler):
 
 
 class LoggingHandler(QuietHandler):
-    """A connection that logs each request but those for the files of the web pages."""
+    """A connection that logs each request, except those for files of the web pages."""
 
     _started = float("inf")  # until a request has been parsed
 

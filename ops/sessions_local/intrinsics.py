@@ -35,7 +35,7 @@ class Intrinsics:
         parameters: Mapping[str, str] | None = None,
         reference: Callable[[str], str] = lambda logical_id: logical_id,
     ) -> None:
-        """Take parameters, pseudo parameters too, in the place of defaults, and `Ref` of resources from `reference`."""
+        """Use these parameters instead of defaults, and `reference` for the `Ref` of a resource."""
         defaults = {name: each["Default"] for name, each in document.get("Parameters", {}).items() if "Default" in each}
         self._values = PSEUDO_PARAMETERS | defaults | dict(parameters or {})
         self._conditions = document.get("Conditions", {})

@@ -60,7 +60,7 @@ def _read(invocations: queue.SimpleQueue[bytes]) -> None:
     with open(0, "rb", closefd=False) as stdin:  # not sys.stdin, which the interpreter locks when it ends
         for line in stdin:
             invocations.put(line)
-    os._exit(0)  # in the middle of an invocation too: nothing waits for its response any more
+    os._exit(0)  # even in the middle of an invocation: nothing waits for its response any more
 
 
 def _response(function: Handler, event: Any, context: Any) -> bytes:

@@ -29,10 +29,10 @@ GATEWAY_ERRORS: Final[dict[str, tuple[dict[str, str], tuple[str, ...]]]] = {
     "429": ({"rate_limited": "Too many requests; try again shortly."}, ("Retry-After",)),
     "4XX": ({"bad_request": "The request was refused."}, ()),
 }
-"""Errors that no function makes: each code with its message in `template.yaml`, and the headers of the status."""
+"""Errors that the gateway alone returns: each code with its message in `template.yaml`, and headers."""
 
 MESSAGES: Final = {"invalid_parameter": f"limit must be {PARAMETERS['limit']}."}
-"""Messages that callers see in the place of a class's general one."""
+"""Messages that callers see instead of a class's general one."""
 
 
 def document() -> dict[str, Any]:

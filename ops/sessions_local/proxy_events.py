@@ -21,7 +21,7 @@ RECORDED: Final[dict[str, Any]] = json.loads((ROOT / "events" / "list_first_page
 
 def request_path(request: Request) -> str:
     """Return the path as it was sent, not decoded; the request line may hold a whole URL."""
-    target = request.environ["RAW_URI"].encode("latin-1").decode()  # PEP 3333's encoding undone
+    target = request.environ["RAW_URI"].encode("latin-1").decode()  # undo PEP 3333's encoding
     return re.sub(r"^https?://[^/?]*", "", target, flags=re.IGNORECASE).partition("?")[0] or "/"
 
 

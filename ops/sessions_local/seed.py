@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Seed:
-    """A file or a folder of sessions, found to be readable."""
+    """A readable file or folder of sessions."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -41,7 +41,7 @@ class Seed:
             raise CannotStart(f"DATA: {error}") from None
 
     def load(self, client: DynamoDBClient, progress: OnProgress) -> None:
-        """Write the sessions into the table, and name the lines that are none."""
+        """Write the sessions into the table, and report invalid lines."""
         loaded = rejected = 0
 
         def on_result(result: LoadResult) -> None:

@@ -38,7 +38,7 @@ class CannotStart(Exception):
 
 
 class Settings(NamedTuple):
-    """The settings of one start."""
+    """The settings of one run."""
 
     host: str
     port: int

@@ -45,10 +45,10 @@ data here: the demo keys can be guessed, and the embedded DynamoDB takes any cre
 """
 
 COUNTING_SECONDS: Final = 600.0
-"""How long another engine's stream may take to be read before requests are answered nevertheless."""
+"""Seconds to wait for another engine's stream to be read before requests are answered anyway."""
 
 REBUILD_RATE: Final = 1e6
-"""Sessions a second: no live counting has to be spared."""
+"""Sessions a second: there is no live counting to slow down."""
 
 ENGINE_VARIABLES: Final = (
     "AWS_ACCESS_KEY_ID",
@@ -75,7 +75,7 @@ def main() -> int:
 
 def start(settings: Settings) -> None:
     """Start everything, or raise CannotStart; all threads are daemons, so that nothing has to be stopped."""
-    # Mistakes are found before the work that takes its time.
+    # Mistakes are reported before the slow work begins.
     listener = _open(settings.host, settings.port, "PORT")
     seed = Seed(settings.data) if settings.data else None
     dynamodb_listener = None if settings.endpoint else _open(settings.host, settings.dynamodb_port, "DYNAMODB_PORT")
@@ -116,7 +116,7 @@ def start(settings: Settings) -> None:
                     write_counts(dynamodb, progress)
                 poller.start()
                 if not poller.caught_up.wait(COUNTING_SECONDS):
-                    print("Not everything is counted yet; totals will follow.", file=sys.stderr)
+                    print("Not everything is counted yet; totals will catch up.", file=sys.stderr)
         for organization_id in organizations(dynamodb):
             keys.issue(organization_id)
     except (ClientError, BotoCoreError) as error:
@@ -162,9 +162,9 @@ def _open(host: str, port: int, name: str) -> socket.socket:
 
 
 def _use_engine(url: str, *, is_embedded: bool) -> None:
-    """Lead every client of this process and of the functions to the engine.
+    """Point every client of this process and of the functions to the engine.
 
-    The shell's AWS configuration must not lead them to AWS, and no proxy must stand between them and the engine.
+    The shell's AWS configuration must not point them to AWS, and no proxy must stand between them and the engine.
     """
     kept = () if is_embedded else ENGINE_VARIABLES
     for name in list(os.environ):

@@ -60,7 +60,7 @@ class StreamPoller:
             try:
                 self._on_read(records)
             except Exception as error:  # counting does not depend on it
-                self._say(f"records were not looked at: {error}")
+                self._say(f"demo keys of new organizations may be missing: {error}")
             matching = [record for record in records if matches(record, self._mapping.patterns)]
             for start in range(0, len(matching), self._mapping.batch_size):
                 self._deliver(matching[start : start + self._mapping.batch_size])
@@ -73,7 +73,7 @@ class StreamPoller:
                 self.poll()
             except Exception as error:  # of any kind: the next records must still be counted
                 if said != str(error):
-                    self._say(f"reading failed, will be tried again: {error}")
+                    self._say(f"reading failed and will be retried: {error}")
                 said = str(error)
             time.sleep(POLL_SECONDS)
 

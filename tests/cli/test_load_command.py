@@ -149,7 +149,7 @@ def test_a_line_that_is_too_long_is_not_said_to_be_kept(service: Service) -> Non
     long = line(preview="x" * items.LINE_BYTES)
     ran = sessions("load", written("a.ndjson", long + b"\n" + ndjson(session(2))))
     assert ran.stderr.splitlines() == [
-        "line 1: longer than 4194304 bytes, and so than any session",
+        "line 1: longer than 4194304 bytes, which no session is",
         "Lines that are too long to be kept there: 1.",
     ]
     assert os.listdir() == ["a.ndjson"]

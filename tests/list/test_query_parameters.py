@@ -59,7 +59,7 @@ def test_agent_ids_of_31_and_32_digits_filter(memory_service: Service, agent_id:
 
 
 def unknown(name: str) -> str:
-    return f"There is no parameter {name!r}; there are agent_id, offset, limit."
+    return f"Unknown parameter {name!r}; the parameters are agent_id, offset, limit."
 
 
 REFUSED = [
@@ -67,7 +67,7 @@ REFUSED = [
     *((f"limit={value}", LIMIT_MESSAGE) for value in (*NOT_NUMBERS, "0", "101", "2147483647")),
     *((f"agent_id={value}", AGENT_MESSAGE) for value in NOT_AGENTS),
     *(
-        (f"{name}={value}&{name}={value}", f"{name} was given 2 times; it is given once or not at all.")
+        (f"{name}={value}&{name}={value}", f"{name} was given 2 times; give it at most once.")
         for name, value in (("limit", "5"), ("offset", ""), ("agent_id", "null"))
     ),
     *((f"{name}=1", unknown(name)) for name in ("agentId", "LIMIT", "cursor", "limit ", "status", "limit[]")),

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 TRIES: Final = 30
 PAUSE: Final = 0.05
 PAUSE_MAX: Final = 0.25
-"""Tries of one session; longest pause in seconds before the second try, doubled before each further one up to the last
-figure: about 3.5 s in all. Longer pauses would make up most of the lag where many shards write the rows of one
-organization (docs/counting.md, Lag)."""
+"""Tries of one session, and the pauses between them in seconds. A pause is random, at most PAUSE before the second try;
+that limit doubles with each try, up to PAUSE_MAX: about 3.5 s in all. Longer pauses would make up most of the lag
+where many shards write the rows of one organization (docs/counting.md, Lag)."""
 
 DEADLINE: Final = 40.0
 """Seconds after which no further call starts. With a last call of 9 s (`client.py`) counting ends 11 s before the

@@ -123,7 +123,7 @@ class _Search:
         return find_five_seconds(day, self._counts.ten_minutes(self._reader, day.text), self._offset)
 
     def _walk_from_nearest_end(self, span: Span, counted: int) -> Found:
-        """Return the page by a walk from that end of a range from which fewer sessions are skipped."""
+        """Return the page by a walk from the end of the span that is nearer to it."""
         above, below = self._offset - span.start, span.end - self._offset
         if span.lower is not None and below <= 0:  # the day's rows hold fewer sessions than the month's bin said
             return self._walk_down(span.lower, span.end, counted)

@@ -13,8 +13,8 @@ TRANSFER_MAX: Final = 600
 trip. 600 sessions of 1.4 kB and a page of 100 fit into one Query response of 1 MB."""
 
 RESPONSES_MAX: Final = 16
-"""Query responses of 1 MB that one page may take. An item is little smaller in the page than in the table, so that a
-page of more would exceed Lambda's response, and only fill the function's memory."""
+"""Query responses of 1 MB that one page may take. A session is about as large in a response as in the table, so a
+page of more would exceed Lambda's response anyway, and only fill the function's memory."""
 
 COUNT_RESPONSES_MAX: Final = 10
 """Query responses of 1 MB that may be counted to find the total of a partition that has no count rows."""
