@@ -1,4 +1,4 @@
-"""The gateway's authorizer: a request's headers in, a policy and the caller's organization out."""
+"""The gateway's authorizer: returns a policy and the caller's organization for the headers of a request."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""Keeps the counts from the table's stream: records in, the first record to retry out.
+"""Keeps the counts from the table's stream, and tells Lambda the first record to retry.
 
 Powertools' batch processor handles one record at a time; here a transaction counts many sessions.
 """

@@ -1,4 +1,4 @@
-"""`GET /v1/sessions`: an API Gateway event in, a page of sessions out."""
+"""`GET /v1/sessions`: returns a page of sessions for an event of API Gateway."""
 
 import os
 import time

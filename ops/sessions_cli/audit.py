@@ -51,7 +51,7 @@ NOT_COUNTED: Final = "not counted"
 
 @dataclass
 class AuditReport:
-    """What was compared, and every difference."""
+    """The result of an audit: numbers of what was compared, and every difference."""
 
     sessions: int = 0
     markers: int = 0
@@ -141,7 +141,7 @@ def audit(tables: Tables, *, wait: bool = False, progress: OnProgress = silent) 
 
 
 def _check_suspects(tables: Tables, report: AuditReport, second: Comparison, suspects: set[Bin]) -> None:
-    """Tell wrong bins from those that were off by the same number twice because they are counted all the time."""
+    """Tell wrong bins from busy ones, which may be off by the same number twice while sessions are counted in them."""
     if not suspects:
         return
     sleep(PAUSE)

@@ -1,4 +1,4 @@
-"""API keys: issued, listed and revoked. A fingerprint, the first digits of the stored hash, names a key."""
+"""Issues, lists and revokes API keys. A fingerprint, the first digits of the stored hash, names a key."""
 
 from __future__ import annotations
 

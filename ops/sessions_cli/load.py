@@ -1,4 +1,4 @@
-"""Loads sessions into the table: lines in, items written, rejected lines reported.
+"""Loads sessions into the table: writes an item for each line, and reports the lines that it rejects.
 
 A line overwrites the item of its id but never moves it: totals follow insertions and removals alone, so
 `organization_id`, `agent_id` and `created_at` are fixed. A strongly consistent BatchGetItem before each BatchWriteItem
@@ -53,7 +53,7 @@ OnResult = Callable[[LoadResult], None]
 
 
 def load(dynamodb: DynamoDBClient, table: str, lines: Iterable[Line], on_result: OnResult) -> None:
-    """Write every line that is a session, in several batches at a time; no line stops the others.
+    """Write every valid line, in several batches at a time; an invalid line does not stop the others.
 
     Keeps the ids in memory to find one that is given twice: about 200 MB for a million.
 
@@ -108,7 +108,7 @@ class BatchWriter:
         self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """Make every batch that waits for another try give up."""
+        """Stop retrying: every batch that waits for another try fails."""
         self._stopped.set()
 
     def write(self, batch: Sequence[ParsedLine]) -> LoadResult:

@@ -1,7 +1,8 @@
 """Sets the counts of sessions to match the sessions table, beside live traffic.
 
 The marker of a session is set to the keys that were read from the session. After each write the session is read again,
-strongly consistent, until the marker matches it. What is created, deleted or counted in the meantime does no harm.
+strongly consistent, until the marker matches it. Sessions that are created, deleted or counted in the meantime do no
+harm.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Counts what the stream could not, by the messages of the failure queue.
+"""Counts the sessions that the stream could not count, by the messages of the failure queue.
 
 No record is replayed: its session may have been deleted or created again since, and counted accordingly.
 """

@@ -1,4 +1,4 @@
-"""Smoke test of a deployment: whether it responds as the contract says, to requests with nothing but a URL and a key.
+"""Smoke test of a deployment: checks with a URL and a key alone that it responds as the contract says.
 
 Writes nothing, and works with no session or with millions, beside live traffic: a check that needs an unchanged list
 says so when the list changes.
@@ -112,7 +112,7 @@ class Api:
     """The endpoint under test.
 
     Args:
-        url: what stands before `/v1/sessions`, or all of it.
+        url: the URL of the API, with or without `/v1/sessions`.
     """
 
     def __init__(self, url: str, key: str) -> None:
@@ -160,7 +160,7 @@ def smoke(url: str, key: str) -> Iterator[Result]:
 
 
 def _while_unchanged(check: Check) -> Check:
-    """Return a check that fails only if the list is as long afterwards as it was before."""
+    """Return a check that fails only if the total is the same before and after it."""
 
     def checked(api: Api) -> str | None:
         for _ in range(UNCHANGED_TRIES):

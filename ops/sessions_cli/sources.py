@@ -1,4 +1,4 @@
-"""What `sessions load` reads: lines of a file, of standard input, or of a downloaded export of DynamoDB to S3."""
+"""Sources of `sessions load`: lines of a file, of standard input, or of a downloaded export of DynamoDB to S3."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ LOCAL_HOSTS: Final = ("127.0.0.1", "localhost", "::1")
 def status_command(target: Target, as_json: bool) -> None:
     """Show a stack's tables, counting, failure queue, alarms, versions and last deployment.
 
-    Without --stack it shows what is known of the tables. Sizes are DynamoDB's own, up to six hours old. The exit
+    Without --stack it shows the tables alone. Sizes are DynamoDB's own, up to six hours old. The exit
     status is 1 when something needs attention.
 
     \b
@@ -45,7 +45,7 @@ def status_command(target: Target, as_json: bool) -> None:
 
 @click.group(name="rollback")
 def rollback_group() -> None:
-    """Save what is deployed, and restore it."""
+    """Save the deployed template and parameters, and restore them."""
 
 
 @rollback_group.command()
@@ -100,7 +100,7 @@ def _required_stack(target: Target) -> str:
 def smoke_command(url: str, key: str | None) -> None:
     """Check that the API at URL behaves as the contract says.
 
-    URL is what stands before /v1/sessions, the stage included. Nothing is written. The exit status is 1 when a check
+    URL is the address before /v1/sessions, the stage included. Nothing is written. The exit status is 1 when a check
     fails. For `make run` on this machine, the key of the sample's first organization is used unless another is given.
     Proxies are those of HTTPS_PROXY and NO_PROXY, certificates those of AWS_CA_BUNDLE or REQUESTS_CA_BUNDLE.
 

@@ -29,7 +29,7 @@ FUNCTIONS: Final = {
 
 
 def status(target: Target) -> dict[str, Any]:
-    """Return what can be found out without reading a whole table; some of it needs a stack."""
+    """Return the status, without reading a whole table; some parts need a stack."""
     found: dict[str, Any] = {
         "target": target.stack or target.description,
         "tables": {

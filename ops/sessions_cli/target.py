@@ -1,4 +1,4 @@
-"""What a command works on: the stack or the DynamoDB-compatible engine, its tables, and AWS clients for them."""
+"""The target of a command: a stack or a DynamoDB-compatible engine, its tables, and AWS clients for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options that choose what a command works on, and exit statuses that commands share."""
+"""The options that choose the target of a command, and exit statuses that commands share."""
 
 from __future__ import annotations
 

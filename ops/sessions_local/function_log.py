@@ -1,4 +1,4 @@
-"""The functions' logs for people: warnings and errors, each as one line."""
+"""Prints the functions' warnings and errors for people, each as one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A function as Lambda runs it: a process of its own, one invocation at a time, ended when its time is up."""
+"""Runs a function as Lambda does: in its own process, one invocation at a time, until its timeout."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FunctionFailed(Exception):
 
 
 class FunctionTimedOut(Exception):
-    """The function did not respond in its time."""
+    """The function did not respond within its timeout."""
 
 
 class Invocation(NamedTuple):

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the endpoint, made from the contract; as a program it prints `docs/openapi.json`."""
+"""The OpenAPI document of the endpoint, made from the contract; run as a program, it prints `docs/openapi.json`."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The events that API Gateway makes of a request: for a function, and for an authorizer."""
+"""The events that API Gateway makes from a request, for a function and for an authorizer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sessions_local.http_server import ALL_HEADERS
 from sessions_local.sam_template import ACCOUNT, REGION, ROOT
 
 RECORDED: Final[dict[str, Any]] = json.loads((ROOT / "events" / "list_first_page.json").read_text(encoding="utf-8"))
-"""An event of a real gateway; what does not depend on the request is taken from here."""
+"""An event of a real gateway, for the fields that do not depend on the request."""
 
 
 def request_path(request: Request) -> str:

@@ -1,4 +1,4 @@
-"""`make run`: the real handlers on this machine, on tables and a stream of their own, with data in them."""
+"""`make run`: starts the real handlers on this machine, with tables, a stream and data."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ ENGINE_VARIABLES: Final = (
 
 
 def main() -> int:
-    """Serve until a signal ends the process; return the exit status when that cannot start."""
+    """Serve until a signal ends the process; return an exit status if it cannot start."""
     try:
         start(Settings.read(os.environ))
     except CannotStart as error:
@@ -180,7 +180,7 @@ def _use_engine(url: str, *, is_embedded: bool) -> None:
 
 
 def _total(gateway: Gateway, key: str) -> int | None:
-    """Return how many sessions the API says that an organization has; None when it does not say."""
+    """Return the total that the API returns for an organization, or None if it returns an error."""
     body: Any = gateway.respond(Request.from_values("/v1/sessions?limit=1", headers={"Authorization": key})).json
     total: int | None = body.get("total")
     return total

@@ -1,4 +1,4 @@
-"""Markers: the next marker of a session, as pure functions over stream records and markers.
+"""The next marker of a session, computed by pure functions from stream records and its present marker.
 
 A session is counted where an index holds it: in the partition of `organization_id` and in that of `organization_agent`,
 in each under its month and ten minutes. Its marker stores the keys under which it was counted. Every transaction

@@ -1,8 +1,8 @@
-"""A page at an offset: located by the counts, read by one walk, its total reconciled once.
+"""Finds the page at an offset by the counts, reads it from the index, and reconciles its total once.
 
-DynamoDB can neither skip nor count, so an offset is looked up like a word in a dictionary: the months (whose sum is the
-total, and whose bins tell the day), the day's rows of ten minutes (whose bins tell the five seconds), and from there on
-the index. A step is left out when it would save less than it costs.
+DynamoDB can neither skip nor count. The sum of the months is the total, and their bins tell which day holds the offset.
+The bins of that day's rows of ten minutes tell which five seconds. From there on the index is read. A step is left out
+when it would save less than it costs.
 
     near the start      the index, and the months at the same time        1 round trip
     anywhere else       months, rows of the day, index          at most   3 round trips
