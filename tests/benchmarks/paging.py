@@ -67,10 +67,10 @@ def cases(*, is_quick: bool) -> list[ListCase]:
         return [each._replace(pages=each.pages // 20) for each in small]
     return [
         *small,
-        ListCase("a day of 400 a minute", dataset.busy_day, 400, dataset.BUSY_DAY, (3, 26)),
+        ListCase("a day of 400 a minute", dataset.busy_day, 200, dataset.BUSY_DAY, (3, 26)),
         ListCase(whole(100_000), partial(spread, 100_000), 400, hour, (3, 20), True),
-        ListCase(whole(1_000_000), partial(spread, 1_000_000), 2_000, hour, (3, 20)),
-        ListCase(whole(10_000_000), partial(spread, 10_000_000), 2_000, hour, (3, 20), has_agents=False),
+        ListCase(whole(1_000_000), partial(spread, 1_000_000), 1_000, hour, (3, 20)),
+        ListCase(whole(10_000_000), partial(spread, 10_000_000), 1_000, hour, (3, 20), has_agents=False),
     ]
 
 
