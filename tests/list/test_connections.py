@@ -3,6 +3,7 @@
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import ModuleType
@@ -33,6 +34,8 @@ class Engine(ThreadingHTTPServer):
         for connection in self.connections:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.shutdown(socket.SHUT_RD)  # ends its handler, which closes it
+        while any(connection.fileno() >= 0 for connection in self.connections):
+            time.sleep(0.001)
 
     def drop_connections(self) -> None:
         """Never answer on the present connections again."""
