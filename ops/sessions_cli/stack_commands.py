@@ -71,6 +71,10 @@ def save(target: Target, file: Path) -> None:
 def restore(target: Target, file: Path) -> None:
     """Update the stack to the template and parameters in FILE, at once and past the alarms.
 
+    New versions of the functions are published: CloudFormation does not keep the versions from before a release. The
+    code comes from the artifacts in S3 that the template names, and cannot be restored once they are deleted there.
+    Tables and their data stay as they are.
+
     \b
     Example:
       sessions rollback restore before.json --stack sessions-production
