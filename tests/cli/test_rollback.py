@@ -92,7 +92,7 @@ def test_an_older_template_is_given_no_unknown_parameter() -> None:
 
 
 class FakeS3:
-    """Takes whatever it is given."""
+    """Accepts every upload."""
 
     def put_object(self, **_: Any) -> None: ...
 

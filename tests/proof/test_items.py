@@ -216,7 +216,7 @@ def test_no_item_takes_another_one_with_it(changes: list[dict[str, Any]], good: 
     assert (found.invalid, found.total) == (len(found.reasons), len(items) + good)
 
 
-def test_items_of_400_kb_are_served_one_by_one_and_the_invalid_one_is_left_out(service: Service) -> None:
+def test_items_of_400_kb_are_served_but_the_invalid_one(service: Service) -> None:
     size = 400_000  # an engine in memory takes a little less than DynamoDB does
     service.put(*(session(number, title="x" * size) for number in range(3)))
     service.put_items(item_of(session(3, title="x" * (size - 100))) | {"status": {"S": "y" * 50}})
