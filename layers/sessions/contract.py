@@ -85,7 +85,7 @@ Timestamp = Annotated[str, AfterValidator(utc_timestamp), Field(json_schema_extr
 Int32 = Annotated[int, Field(ge=0, le=INT32_MAX, json_schema_extra={"format": "int32"})]
 
 _STRICT: Final = ConfigDict(strict=True)
-"""A string in the place of a number is invalid; pydantic must not convert it."""
+"""A string in place of a number is invalid; pydantic must not convert it."""
 
 
 @with_config(_STRICT)

@@ -1,4 +1,4 @@
-"""A parser for DynamoDB's responses, in the place of botocore's generic one for the reads below.
+"""A parser for DynamoDB's responses, in place of botocore's generic one for the reads below.
 
 botocore walks every response beside a model of its shape, which takes half of the CPU of a page of 100 sessions (boto3
 issue 2928). On the wire a response already has the shape that botocore returns, except that binary values stay base64

@@ -36,7 +36,7 @@ class RejectsFile:
 
     @property
     def summary(self) -> str:
-        """Where the rejected lines are."""
+        """Sentences that say where the rejected lines are."""
         sentences = [f"The rejected lines are in {self._path}."] if self._file else []
         if self._too_long:
             sentences.append(f"Lines that are too long to be kept there: {self._too_long}.")

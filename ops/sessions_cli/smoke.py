@@ -57,7 +57,7 @@ class Result(NamedTuple):
     name: str
     passed: bool
     remark: str
-    """What was wrong, or why the check was not judged."""
+    """What is wrong, or why the check could not be judged."""
 
 
 class Reply:

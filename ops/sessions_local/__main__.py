@@ -1,4 +1,4 @@
-"""What `make run` starts. Ctrl-C and TERM end it at once, even while it imports, loads or counts."""
+"""Entry point of `make run`. Ctrl-C and TERM end it at once, even while it imports, loads or counts."""
 
 import os
 import signal

@@ -25,7 +25,7 @@ HIDDEN: Final = {
     "timestamp",
     "xray_trace_id",
 }
-"""Fields of Powertools' Logger that are shown elsewhere, or say nothing on one machine."""
+"""Fields of Powertools' Logger that are shown elsewhere in the line, or have no meaning on one machine."""
 
 
 def readable(function: str, line: str) -> str:

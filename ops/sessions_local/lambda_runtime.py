@@ -17,7 +17,7 @@ from sessions_local.lambda_bootstrap import RESPONSE
 from sessions_local.sam_template import ACCOUNT, REGION, Function
 
 START_SECONDS: Final = 60.0
-"""How long loading a handler may take; on Lambda ten seconds, but a laptop may be busy."""
+"""Seconds that loading a handler may take; Lambda allows ten, but a laptop may be busy."""
 
 
 class FunctionFailed(Exception):

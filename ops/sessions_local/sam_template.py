@@ -14,11 +14,11 @@ from typing import Any, Final, NamedTuple
 from sessions_local.intrinsics import PSEUDO_PARAMETERS, Intrinsics, load
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-"""Where `template.yaml` is, and what its paths start from."""
+"""The folder of `template.yaml`, from which its paths start."""
 
 REGION: Final = PSEUDO_PARAMETERS["AWS::Region"]
 ACCOUNT: Final = PSEUDO_PARAMETERS["AWS::AccountId"]
-"""Where the local API claims to run; the account is the one that moto puts into its ARNs."""
+"""The region and the account of the local API; the account is the one that moto puts into its ARNs."""
 
 _OPEN_METHOD: Final = "x-amazon-apigateway-any-method"
 _INTEGRATION: Final = "x-amazon-apigateway-integration"
@@ -79,7 +79,7 @@ class Template(NamedTuple):
 
     @classmethod
     def read(cls, path: Path = ROOT / "template.yaml", parameters: Mapping[str, str] | None = None) -> Template:
-        """Return the template of a file, with these parameters in the place of their defaults."""
+        """Return the template of a file, with these parameters in place of their defaults."""
         resources = _Resources(load(path.read_text(encoding="utf-8")), parameters or {})
         functions = dict(resources.of_type("AWS::Serverless::Function"))
         ((_, api),) = resources.of_type("AWS::Serverless::Api")

@@ -78,7 +78,7 @@ class StreamPoller:
             time.sleep(POLL_SECONDS)
 
     def _deliver(self, batch: list[Record]) -> None:
-        """Invoke the function until it has taken the batch; what it reports as failed is delivered again."""
+        """Invoke the function until it accepts the batch; records that it reports as failed are delivered again."""
         retries = 0
         while batch:
             try:
