@@ -37,7 +37,7 @@ def sessions(
         main,
         arguments,
         input=given,
-        env=TABLES | environment,
+        env=TABLES | {"no_proxy": ""} | environment,  # which the command adds to, and which ends with it
         obj=session,
         catch_exceptions=False,
         prog_name="sessions",
