@@ -11,6 +11,9 @@ SAM_VERSION := 1.170.0
 SAM_PORT ?= 3000
 SAM ?= $(firstword $(shell command -v sam 2>/dev/null) .venv-sam/bin/sam)
 
+# Folders that `make test` runs; all if empty.
+TESTS ?=
+
 # Names of the mutants that `make mutants` tries; all if empty.
 MUTANTS ?=
 
@@ -33,8 +36,8 @@ install: $(VENV)/run ## Put the command `sessions` into ~/.local/bin (BIN_DIR ch
 	@"$(BIN_DIR)/sessions" --version
 	@case ":$$PATH:" in *:"$(BIN_DIR)":*) ;; *) echo "Add $(BIN_DIR) to PATH: it is not there yet." ;; esac
 
-test: $(VENV)/dev ## Run the tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+test: $(VENV)/dev ## Run the tests (TESTS=tests/list runs some)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)
 
 test-browser: $(VENV)/browser ## Run the tests in Chromium (Debian's package); screenshots go to build/screenshots
 	$(BIN)/python -m pytest tests/browser

@@ -30,7 +30,7 @@ LINE_BYTES: Final = 4 * 1024 * 1024
 PATTERNS: Final = {name: pattern.strip("^$") for name, pattern in (ID_PATTERNS | {AGENT_ID: AGENT_ID_FILTER}).items()}
 """Forms of ids. No client could ask for an agent whose id has another form than the filter accepts."""
 
-_TOO_DEEP: Final = "nested more deeply than DynamoDB stores"
+TOO_DEEP: Final = "nested more deeply than DynamoDB stores"
 
 _serializer: Final = TypeSerializer()
 
@@ -57,7 +57,7 @@ def parse_line(text: bytes) -> Any:
     except json.JSONDecodeError as error:
         raise InvalidLine(f"not JSON: {error.msg} at character {error.pos + 1}") from None
     except RecursionError:
-        raise InvalidLine(_TOO_DEEP) from None
+        raise InvalidLine(TOO_DEEP) from None
     except (ArithmeticError, ValueError):  # an exponent of 19 digits, an integer of more than 4,300
         raise InvalidLine("a number that DynamoDB does not store") from None
 
@@ -107,7 +107,7 @@ def _new_item(values: Mapping[str, Any]) -> Item:
     except ArithmeticError:
         raise InvalidLine("a number has more than 38 digits or is out of DynamoDB's range") from None
     except RecursionError:
-        raise InvalidLine(_TOO_DEEP) from None
+        raise InvalidLine(TOO_DEEP) from None
     except TypeError as error:
         raise InvalidLine(str(error)) from None
     return item | _composed_keys(session)
@@ -118,7 +118,7 @@ def _complete_item(item: Any) -> Item:
         session = _validated(from_item(item), extra="ignore")
         stored = {name: _decode_binary(value) for name, value in item.items()}
     except RecursionError:
-        raise InvalidLine(_TOO_DEEP) from None
+        raise InvalidLine(TOO_DEEP) from None
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError):
         raise InvalidLine('not an item in DynamoDB\'s JSON, {"id": {"S": "..."}, ...}') from None
     keys = _composed_keys(session)

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 
 from sessions.schema import CREATED_AT_ID, ID, ORGANIZATION_AGENT, ORGANIZATION_ID, SEPARATOR, Item
 from sessions_cli.bulk import BATCH_WRITES, Throttled, chunks, read_batch, write_batch
-from sessions_cli.items import InvalidLine, item_of, parse_line
+from sessions_cli.items import TOO_DEEP, InvalidLine, item_of, parse_line
 from sessions_cli.sources import Line
 from sessions_cli.tables import INDEX_KEYS
 
@@ -143,7 +143,7 @@ class BatchWriter:
             if reason is None:
                 raise
             if len(batch) == 1:
-                return [(batch[0].line, f"refused: {reason}")]
+                return [(batch[0].line, reason)]
             # DynamoDB refuses all 25 for one of them, and does not say which.
             return [rejected for parsed in batch for rejected in self._put([parsed])]
         return []
@@ -153,13 +153,13 @@ def _refusal(error: Exception) -> str | None:
     """Return why an item cannot be stored, or None if the error has another cause."""
     match error:
         case ParamValidationError():
-            return " ".join(str(error).split())
-        case RecursionError():
-            return "nested more deeply than DynamoDB stores"
+            return f"refused: {' '.join(str(error).split())}"
+        case RecursionError():  # Python's limit, which its versions reach at other places
+            return TOO_DEEP
         case ClientError(response={"Error": {"Code": "ValidationException" | "SerializationException"} as refused}):
-            return refused["Message"]
+            return f"refused: {refused['Message']}"
         case ClientError(response={"ResponseMetadata": {"HTTPStatusCode": 413}, "Error": refused}):
-            return refused["Message"]
+            return f"refused: {refused['Message']}"
     return None
 
 
