@@ -95,7 +95,7 @@ def list_page(function: ModuleType, query: str = "") -> Response:
 def test_broken_idle_connections_do_not_fail_the_next_page(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Engine], None], query: str
 ) -> None:
-    monkeypatch.setattr(client, "READ_TIMEOUT", 0.3)
+    monkeypatch.setattr(client, "READ_TIMEOUT", 1.0)
     function = cold_start("list_sessions", engine)
     assert (list_page(function).status, engine.accepted) == (200, 2)
     fault(engine)
