@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import botocore.session
@@ -12,6 +13,7 @@ from botocore.loaders import create_loader
 from hypothesis import HealthCheck, Phase, settings
 from moto import mock_aws
 
+from sessions import client
 from tests import service as builders
 from tests.running import Running, local_api
 from tests.service import Service
@@ -40,6 +42,14 @@ settings.register_profile(
     suppress_health_check=list(HealthCheck),
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "desk"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_threads() -> Iterator[None]:
+    """Replace the executor, whose threads a process forked by mutmut does not have."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(client, "_executor", ThreadPoolExecutor())
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

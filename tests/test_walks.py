@@ -1,6 +1,5 @@
 """The walks through the code in docs/development.md follow its imports."""
 
-import ast
 import re
 from pathlib import Path
 
@@ -8,8 +7,9 @@ import pytest
 
 from tests.service import ROOT
 
-PACKAGES = {"sessions": "layers/sessions", "sessions_cli": "ops/sessions_cli", "sessions_local": "ops/sessions_local"}
-ENTRIES = {"functions/list_sessions/app.py", "functions/authorize/app.py", "functions/count_sessions/app.py"}
+FOLDERS = {"sessions": "layers/sessions", "sessions_cli": "ops/sessions_cli", "sessions_local": "ops/sessions_local"}
+IMPORT = re.compile(r"^ *from (sessions\w*)([\w.]*) import (.*)$", re.MULTILINE)
+ENTRIES = {f"functions/{name}/app.py" for name in ("list_sessions", "authorize", "count_sessions")}
 ENTRIES |= {"ops/sessions_cli/cli.py", "ops/sessions_local/__main__.py"}
 
 
@@ -22,31 +22,21 @@ def walk(name: str) -> list[str]:
 
 
 def imported(path: str) -> set[str]:
-    """The files of the project that a file imports for more than its types."""
-    tree = ast.parse((ROOT / path).read_text())
-    for_types = [node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]
-    skipped = {inner for node in for_types for inner in ast.walk(node)}
-    modules = []
-    for node in set(ast.walk(tree)) - skipped:
-        if isinstance(node, ast.Import):
-            modules += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            modules += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    paths = set()
-    for module in modules:
-        package, _, rest = module.partition(".")
-        if package in PACKAGES and rest:
-            paths.add(f"{PACKAGES[package]}/{rest.replace('.', '/')}.py")
-    return {each for each in paths if Path(ROOT, each).exists()}
+    """The files of the project that a file imports."""
+    found = set()
+    for package, module, names in IMPORT.findall((ROOT / path).read_text()):
+        folder = FOLDERS[package] + module.replace(".", "/")
+        found |= {f"{folder}.py", *(f"{folder}/{name}.py" for name in re.findall(r"\w+", names))}
+    return {each for each in found if Path(ROOT, each).exists()}
 
 
 def closure(path: str) -> set[str]:
     """A file and all that it imports, directly or not."""
     found: set[str] = set()
-    open_ends = {path}
-    while open_ends:
-        found |= open_ends
-        open_ends = {each for end in open_ends for each in imported(end)} - found
+    added = {path}
+    while added:
+        found |= added
+        added = set().union(*map(imported, added)) - found
     return found
 
 
@@ -60,5 +50,4 @@ def test_the_walk_of_a_request_lists_every_file() -> None:
 def test_a_file_of_a_walk_is_imported_by_an_earlier_one(name: str) -> None:
     files = walk(name)
     for place, path in enumerate(files):
-        before = set().union(*map(imported, files[:place]))
-        assert path in ENTRIES | before, path
+        assert path in ENTRIES.union(*map(imported, files[:place])), path

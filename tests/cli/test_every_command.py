@@ -87,13 +87,14 @@ def example(path: tuple[str, ...]) -> str:
 
 @pytest.mark.parametrize("path", [path for path in LEAVES if "--stack" not in example(path)], ids=" ".join)
 def test_the_example_of_every_command_works_with_make_run(running: Running, path: tuple[str, ...]) -> None:
-    here = (
-        example(path)
-        .replace("http://127.0.0.1:8080", running.url)
-        .replace("http://127.0.0.1:8001", running.dynamodb_url)
-    )
-    ran = shell(here, dict(os.environ))
-    assert ran.returncode == 0, ran.stderr
+    here = example(path).replace("http://127.0.0.1:8080", running.url)
+    here = here.replace("http://127.0.0.1:8001", running.dynamodb_url)
+    if "$(" in here:
+        ran = shell(here, dict(os.environ))
+        assert ran.returncode == 0, ran.stderr
+    else:  # without a shell, and without the time that a process takes to start
+        for line in here.splitlines():
+            assert sessions(*line.split()[1:]).exit_code == 0
 
 
 def test_only_what_aws_alone_has_is_shown_with_a_stack() -> None:
@@ -221,11 +222,10 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         server.shutdown()
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_this_machine_is_called_without_a_proxy(running: Running, proxy: list[str], host: str) -> None:
-    engine, api = running.dynamodb_url.replace("127.0.0.1", host), running.url.replace("127.0.0.1", host)
-    assert sessions(*KEYS_LIST, "--endpoint-url", engine).exit_code == 0
-    assert sessions("smoke", api).exit_code == 0
+def test_this_machine_is_called_without_a_proxy(running: Running, proxy: list[str]) -> None:
+    for url in (running.dynamodb_url, running.dynamodb_url.replace("127.0.0.1", "localhost")):
+        assert sessions(*KEYS_LIST, "--endpoint-url", url).exit_code == 0
+    assert sessions("smoke", running.url).exit_code == 0
     assert proxy == []
 
 

@@ -74,6 +74,8 @@ class FaultyEngine:
         self._lock = threading.Lock()
         self._done: dict[str | None, bytes] = {}
         """Responses by idempotency token, which botocore gives to each transaction."""
+        self.silent: set[socket.socket] = set()
+        """Connections on which nothing is answered any more, as when a NAT forgot them."""
         self.port = 0
         self.listen()
 
@@ -95,10 +97,18 @@ class FaultyEngine:
         """Reset all connections and refuse new ones, as an engine that was killed does."""
         self._server.shutdown()
         self._server.server_close()
+        self.reset_connections()
+
+    def reset_connections(self) -> None:
+        """Reset all connections."""
         for connection in list(self._server.connections):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
             connection.shutdown(socket.SHUT_RD)
         time.sleep(0.05)  # until the connections' threads have closed them
+
+    def drop_connections(self) -> None:
+        """Answer nothing more on the present connections."""
+        self.silent = set(self._server.connections)
 
     def answer(self, exchange: Exchange, operation: str) -> None:
         """Answer a request, badly if that is planned."""
@@ -151,6 +161,9 @@ class _Connection(BaseHTTPRequestHandler):
         operation = self.headers["X-Amz-Target"].partition(".")[2]
         parameters = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         engine = self.server.engine
+        if self.connection in engine.silent:
+            self.connection.recv(1)  # until the client gives up
+            return
         exchange = Exchange(self.connection, lambda: engine.carry_out(operation, parameters))
         engine.answer(exchange, operation)
         self.close_connection = exchange.is_last

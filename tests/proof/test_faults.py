@@ -235,6 +235,16 @@ def test_changed_body_is_read_again_by_its_checksum(wire: Wire) -> None:
     assert wire.engine.met == 1
 
 
+@pytest.mark.parametrize("breaking", [FaultyEngine.reset_connections, FaultyEngine.drop_connections])
+def test_page_after_its_idle_connections_broke_is_right(wire: Wire, breaking: Callable[[FaultyEngine], None]) -> None:
+    assert wire.page() == PAGE  # by two connections, which are used again
+    before = wire.engine.accepted
+    assert (wire.page(), wire.engine.accepted) == (PAGE, before)
+    breaking(wire.engine)
+    assert wire.page() == PAGE
+    assert wire.engine.accepted > before
+
+
 def test_engine_that_is_killed_and_started_again_is_an_outage(wire: Wire) -> None:
     items = [item_of(session(2000, organization_id="org_" + "e" * 32))]
     for _ in range(3):
