@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
-import logging
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -25,6 +23,7 @@ from boto3.dynamodb.types import TypeSerializer
 from sessions import client
 from sessions.api_keys import hash_key
 from sessions.paging import finder, index
+from sessions_local import functions
 from sessions_local.sam_template import Template
 from tests.counting.memory import Memory
 
@@ -129,27 +128,18 @@ def _text(name: str) -> str:
 
 
 def load(name: str, **variables: str | None) -> ModuleType:
-    """Return a function's module, loaded as a cold start does, with these variables; None unsets one."""
-    spec = importlib.util.spec_from_file_location(f"functions.{name}.app", ROOT / "functions" / name / "app.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        for variable, value in variables.items():
-            if value is None:
-                monkeypatch.delenv(variable, raising=False)
-            else:
-                monkeypatch.setenv(variable, value)
-        spec.loader.exec_module(module)
-    for handler in logging.getLogger(name).handlers:
-        handler.setStream(CurrentOutput())  # type: ignore[attr-defined]
+    """Return a function's module, loaded as a cold start does, with other variables; None leaves one out."""
+    function = TEMPLATE.function(name)
+    environment = {key: value for key, value in (function.environment | variables).items() if value is not None}
+    module = functions.load(function._replace(environment=environment))
+    functions.send_log(function, CurrentOutput())
     return module
 
 
 @cache
 def container(name: str) -> ModuleType:
     """Return a function's module; one container serves all tests, as it serves many requests."""
-    return load(name, **TEMPLATE.function(name).environment)
+    return load(name)
 
 
 class CurrentOutput:

@@ -20,7 +20,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
-from sessions_local.lambda_runtime import FunctionFailed, FunctionTimedOut, Invocation
+from sessions_local.functions import FunctionFailed, Invocation
 from sessions_local.proxy_events import authorizer_event, proxy_event, request_path
 from sessions_local.sam_template import Route, Template, function_in
 
@@ -78,8 +78,6 @@ class Gateway:
             event["requestContext"]["authorizer"] = self._authorize(route.authorizer, event)
         try:
             return _function_response(self._functions[route.function](event))
-        except FunctionTimedOut:
-            raise GatewayError("INTEGRATION_TIMEOUT") from None
         except FunctionFailed:
             raise GatewayError("DEFAULT_5XX") from None
 
@@ -110,8 +108,6 @@ class Gateway:
             # The only exception message that the gateway treats differently.
             is_unauthorized = str(error).endswith(": Unauthorized")
             raise GatewayError("UNAUTHORIZED" if is_unauthorized else "AUTHORIZER_FAILURE") from None
-        except FunctionTimedOut:
-            raise GatewayError("AUTHORIZER_FAILURE") from None
         try:
             allowed = allows(result["policyDocument"], asked["methodArn"])
             context = {key: _context_value(value) for key, value in (result.get("context") or {}).items()}

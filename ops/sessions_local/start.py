@@ -19,10 +19,9 @@ from sessions_cli.tables import Tables
 from sessions_local.browser_pages import with_pages
 from sessions_local.demo_keys import DemoKeys
 from sessions_local.embedded_dynamodb import EmbeddedDynamoDB
-from sessions_local.function_log import readable
+from sessions_local.functions import LocalFunction
 from sessions_local.gateway import Gateway
 from sessions_local.http_server import open_port, serve, url_of
-from sessions_local.lambda_runtime import FunctionFailed, FunctionTimedOut, LambdaRuntime
 from sessions_local.local_tables import (
     API_KEYS,
     COUNTS,
@@ -87,18 +86,11 @@ def start(settings: Settings) -> None:
 
     template = Template.read(parameters={"CorsOrigins": ",".join(settings.cors_origins)})
 
-    def log(function: str, line: str) -> None:
-        text = line if settings.is_verbose else readable(function, line)
-        if text.strip():
-            print(text, file=sys.stderr, flush=True)
-
-    functions = {function.name: LambdaRuntime(function, log) for function in template.called_functions}
+    functions = {each.name: LocalFunction(each, is_verbose=settings.is_verbose) for each in template.called_functions}
     dynamodb, streams = create_clients(url)
     keys = DemoKeys(dynamodb, API_KEYS)
     try:
         create_missing_tables(dynamodb, template.tables)
-        for function in functions.values():
-            function.wait_until_loaded()
         with Progress() as progress:
             if seed:
                 seed.load(dynamodb, progress)
@@ -121,8 +113,6 @@ def start(settings: Settings) -> None:
             keys.issue(organization_id)
     except (ClientError, BotoCoreError) as error:
         raise CannotStart(f"DynamoDB at {url}: {error}") from None
-    except (FunctionFailed, FunctionTimedOut) as error:
-        raise CannotStart(f"a function does not start: {error}") from None
 
     gateway = Gateway(template, {name: each.invoke for name, each in functions.items()})
     totals = {each: _total(gateway, key) for each, key in keys.issued.items()}
@@ -135,7 +125,7 @@ def _poller(
     streams: DynamoDBStreamsClient,
     arn: str,
     mapping: EventSource,
-    function: LambdaRuntime,
+    function: LocalFunction,
     keys: DemoKeys,
     engine: EmbeddedDynamoDB | None,
 ) -> StreamPoller:
@@ -177,6 +167,7 @@ def _use_engine(url: str, *, is_embedded: bool) -> None:
     os.environ.setdefault("AWS_DEFAULT_REGION", os.environ.get("AWS_REGION", REGION))
     os.environ.setdefault("AWS_ACCESS_KEY_ID", "local")
     os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "local")
+    os.environ["POWERTOOLS_METRICS_DISABLED"] = "true"  # metrics outside of log lines, which nobody reads here
 
 
 def _total(gateway: Gateway, key: str) -> int | None:

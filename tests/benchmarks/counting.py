@@ -19,7 +19,7 @@ from sessions.schema import marker_session_id
 from tests.benchmarks import dataset, engine
 from tests.benchmarks.dataset import Organization
 from tests.benchmarks.report import Goal, Table, finish, say, whole
-from tests.service import CONTEXT, TEMPLATE, item_of, load, stream_record
+from tests.service import CONTEXT, item_of, load, stream_record
 
 SESSIONS: Final = 1_000
 BATCHES: Final = (1, 25, 100)
@@ -76,7 +76,7 @@ def main() -> None:
     is_quick = "--quick" in sys.argv
     sessions = SESSIONS // 10 if is_quick else SESSIONS
     with engine.running() as client:
-        function = load("count_sessions", **TEMPLATE.function("count_sessions").environment)
+        function = load("count_sessions")
         meter = Meter(function.counts._dynamodb)
         measured = []
         for batch in BATCHES:

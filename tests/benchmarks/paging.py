@@ -28,7 +28,7 @@ from sessions.schema import CREATED_AT_ID, Partition
 from tests.benchmarks import dataset, engine, plot
 from tests.benchmarks.dataset import Organization
 from tests.benchmarks.report import Goal, Table, finish, say, whole
-from tests.service import CONTEXT, TEMPLATE, event, item_of, load
+from tests.service import CONTEXT, event, item_of, load
 
 ROUNDS: Final = 15
 WALK_PAGE: Final = 800
@@ -120,7 +120,7 @@ def main() -> None:
     say("importing ...")
     with engine.running(export) as client:
         check_read_units(client, dataset.spread(1_000))
-        handler = load("list_sessions", **TEMPLATE.function("list_sessions").environment).handler
+        handler = load("list_sessions").handler
         measured = [
             measure(client, handler, case, *pages, rounds=2 if is_quick else ROUNDS)
             for case, pages in zip(lists, asked, strict=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.service import CONTEXT, ORGANIZATION, TEMPLATE, Response, Service, event, load, response_of
+from tests.service import CONTEXT, ORGANIZATION, Response, Service, event, load, response_of
 
 CONSOLE, STAGING = "https://console.example.com", "https://staging.example.com:8443"
 STRANGER = "https://evil.example.com"
@@ -14,8 +14,7 @@ STRANGER = "https://evil.example.com"
 @pytest.fixture
 def function(service: Service) -> ModuleType:
     """Return `list_sessions` of a stack that two origins may call."""
-    variables = TEMPLATE.function("list_sessions").environment
-    return load("list_sessions", **variables | {"CORS_ORIGINS": f"{CONSOLE}, {STAGING}"})
+    return load("list_sessions", CORS_ORIGINS=f"{CONSOLE}, {STAGING}")
 
 
 def call(function: ModuleType, origin: str | None, query: str = "", **changes: Any) -> Response:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from werkzeug import Request, Response
 
+from sessions_local.functions import FunctionFailed, Invocation
 from sessions_local.gateway import Gateway, allows
 from sessions_local.http_server import ALL_HEADERS
-from sessions_local.lambda_runtime import FunctionFailed, FunctionTimedOut, Invocation
 from sessions_local.proxy_events import authorizer_event, proxy_event
 from tests.local.calls import KEY
 from tests.service import ROOT, TEMPLATE
@@ -182,7 +182,6 @@ def test_some_requests_reach_no_function(asked: dict[str, Any], expected: tuple[
         (ALLOWED | {"policyDocument": policy(action="s3:GetObject")}, (401, "unauthorized")),
         (FunctionFailed("Exception: Unauthorized"), (401, "unauthorized")),
         (FunctionFailed("Unavailable: no DynamoDB"), (503, "unavailable")),
-        (FunctionTimedOut("authorize"), (503, "unavailable")),
         (None, (503, "unavailable")),
         ("Allow", (503, "unavailable")),
         ({"policyDocument": policy()}, (503, "unavailable")),
@@ -220,7 +219,6 @@ def test_a_policy_is_read_as_iam_reads_it(document: dict[str, Any], allowed: boo
     ("output", "expected"),
     [
         (FunctionFailed("ValueError: x"), (500, "internal_error")),
-        (FunctionTimedOut("list_sessions"), (503, "unavailable")),
         (None, (500, "internal_error")),
         ("hello", (500, "internal_error")),
         ({"body": "hello"}, (500, "internal_error")),
@@ -233,7 +231,6 @@ def test_a_policy_is_read_as_iam_reads_it(document: dict[str, Any], allowed: boo
 def test_a_function_that_fails_is_an_error_of_the_contract(output: Any, expected: tuple[int, str]) -> None:
     response = Functions(response=output).ask()
     assert code(response) == expected
-    assert response.headers.get("Retry-After") == ("1" if expected[0] == 503 else None)
 
 
 def test_the_output_of_a_function_is_the_response() -> None:

@@ -30,7 +30,6 @@ from tests.service import (
     CONTEXT,
     KEY,
     ORGANIZATION,
-    TEMPLATE,
     Service,
     authorizer_event,
     event,
@@ -123,7 +122,7 @@ class Wire:
         assert self.deliver(*map(item_of, SESSIONS)) == []
 
     def load(self, name: str) -> Any:
-        return load(name, **TEMPLATE.function(name).environment | {"AWS_ENDPOINT_URL_DYNAMODB": self.url})
+        return load(name, AWS_ENDPOINT_URL_DYNAMODB=self.url)
 
     def page(self) -> tuple[int, Any]:
         """Return status and body of the deep page."""

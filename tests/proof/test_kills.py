@@ -24,7 +24,6 @@ from tests.service import (
     AGENT,
     CONTEXT,
     OTHER_AGENT,
-    TEMPLATE,
     event,
     item_of,
     load,
@@ -160,7 +159,7 @@ def differences(present: dict[str, dict[str, Any]]) -> list[str]:
         [*command, "--endpoint-url", os.environ["AWS_ENDPOINT_URL_DYNAMODB"]], capture_output=True, text=True
     )
     found = [] if audit.returncode == 0 else (audit.stdout + audit.stderr).splitlines()
-    handler = load("list_sessions", **TEMPLATE.function("list_sessions").environment).handler
+    handler = load("list_sessions").handler
     for organization in ORGANIZATIONS:
         for agent in (None, AGENT, OTHER_AGENT):
             expected = [
@@ -195,7 +194,7 @@ def kill(kills: int, *, has_conditions: bool) -> tuple[Tally, list[str]]:
     with engine.running() as client:
         for each in present.values():
             client.put_item(TableName="sessions", Item=item_of(each))
-        function = load("count_sessions", **TEMPLATE.function("count_sessions").environment)
+        function = load("count_sessions")
         if not has_conditions:
             events = function.counts._dynamodb.meta.events
             events.register("provide-client-params.dynamodb.TransactWriteItems", without_conditions)

@@ -34,7 +34,6 @@ from tests.proof.load_model import (
 from tests.service import (
     CONTEXT,
     KEY,
-    TEMPLATE,
     authorizer_event,
     event,
     item_of,
@@ -65,7 +64,7 @@ pytestmark = pytest.mark.long
 
 
 def handler_of(name: str) -> Any:
-    return load(name, **TEMPLATE.function(name).environment).handler
+    return load(name).handler
 
 
 @dataclass

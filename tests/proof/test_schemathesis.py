@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from werkzeug import Request
 
+from sessions_local.functions import FunctionFailed, Invocation
 from sessions_local.gateway import Gateway
 from sessions_local.http_server import open_port, serve, url_of
-from sessions_local.lambda_runtime import FunctionFailed, Invocation
 from tests.service import AGENT, CONTEXT, KEY, OTHER_AGENT, OTHER_ORGANIZATION, ROOT, TEMPLATE, Service, session
 
 
