@@ -24,7 +24,7 @@ from sessions import client
 from sessions.api_keys import hash_key
 from sessions.paging import finder, index
 from sessions_local import functions
-from sessions_local.sam_template import Template
+from sessions_local.sam_template import Function, Template
 from tests.counting.memory import Memory
 
 ROOT = Path(__file__).parent.parent
@@ -129,9 +129,10 @@ def _text(name: str) -> str:
 
 def load(name: str, **variables: str | None) -> ModuleType:
     """Return a function's module, loaded as a cold start does, with other variables; None leaves one out."""
-    function = TEMPLATE.function(name)
-    environment = {key: value for key, value in (function.environment | variables).items() if value is not None}
-    module = functions.load(function._replace(environment=environment))
+    declared = {each.name: each.environment for each in TEMPLATE.functions}.get(name, {})
+    environment = {key: value for key, value in (declared | variables).items() if value is not None}
+    function = Function(name, ROOT / "functions" / name, "app.handler", environment, 20.0, 512)
+    module = functions.load(function)
     functions.send_log(function, CurrentOutput())
     return module
 

@@ -12,7 +12,7 @@ import click
 import pytest
 from botocore.config import Config
 
-from sessions_cli import target
+from sessions_cli import smoke, target
 from sessions_cli.cli import main
 from tests.cli.command import TABLES, at, fault, sessions, shell
 from tests.running import Running, free_port
@@ -243,7 +243,10 @@ def test_no_proxy_for_anything_stays_in_force(impatient: None, proxy: list[str])
     ],
     ids=["engine", "http", "https"],
 )
-def test_other_hosts_are_called_through_the_proxy(impatient: None, proxy: list[str], use: tuple[str, ...]) -> None:
+def test_other_hosts_are_called_through_the_proxy(
+    impatient: None, proxy: list[str], use: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(smoke, "RETRIES", smoke.RETRIES.new(total=0))
     assert sessions(*use).exit_code == 1
     assert ".invalid" in proxy[0]
 

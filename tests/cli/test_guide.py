@@ -23,7 +23,7 @@ ENTRIES = [
     session(
         number, organization_id=organization, created_at=f"2026-{1 + number % 11:02}-{1 + number % 28:02}T12:00:00Z"
     )
-    for number, organization in enumerate([ORGANIZATION, ORGANIZATION, OTHER_ORGANIZATION] * 40)
+    for number, organization in enumerate([ORGANIZATION, ORGANIZATION, OTHER_ORGANIZATION] * 20)
 ]
 
 
@@ -94,7 +94,7 @@ def pages(api: Running) -> list[Any]:
     """The first and a later page of each organization, as its clients see them."""
     found = []
     for organization in (ORGANIZATION, OTHER_ORGANIZATION):
-        for query in ("limit=3", "limit=3&offset=35"):
+        for query in ("limit=3", "limit=3&offset=15"):
             key = f"evr_local_{organization.removeprefix('org_')}"
             response = urllib3.request("GET", f"{api.url}/v1/sessions?{query}", headers={"Authorization": key})
             found.append(json.loads(response.data))
