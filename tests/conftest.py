@@ -45,8 +45,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "desk"))
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_threads() -> Iterator[None]:
-    """Replace the executor, whose threads a process forked by mutmut does not have."""
+def own_state() -> Iterator[None]:
+    """Make anew what a process forked by mutmut should not take over: the executor's threads and loaded functions."""
+    builders.container.cache_clear()
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(client, "_executor", ThreadPoolExecutor())
         yield

@@ -20,7 +20,6 @@ import boto3
 import pytest
 from boto3.dynamodb.types import TypeSerializer
 
-from sessions import client
 from sessions.api_keys import hash_key
 from sessions.paging import finder, index
 from sessions_local import functions
@@ -159,11 +158,10 @@ def small_limits(monkeypatch: pytest.MonkeyPatch, dynamodb: Any = None, **limits
     Args:
         monkeypatch: undoes it.
         dynamodb: a client to read with instead of the function's own.
-        limits: values of the constants `scan_max`, `transfer_max`, `responses_max`, `count_responses_max`, `deadline`.
+        limits: values of the constants `scan_max`, `transfer_max`, `responses_max`, `count_responses_max`.
     """
-    modules = {"scan_max": finder, "deadline": client}
     for name, value in limits.items():
-        monkeypatch.setattr(modules.get(name, index), name.upper(), value)
+        monkeypatch.setattr(finder if name == "scan_max" else index, name.upper(), value)
     if dynamodb is not None:
         monkeypatch.setattr(container("list_sessions").finder, "_client", dynamodb)
 

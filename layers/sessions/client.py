@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -19,7 +19,6 @@ from botocore.parsers import ResponseParserError
 
 from sessions.errors import Unavailable
 from sessions.response_parser import ItemParserFactory
-from sessions.schema import Item
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -102,26 +101,6 @@ def call(operation: Callable[..., Any], **parameters: Any) -> dict[str, Any]:
             raise Unavailable from error
         raise
     return response
-
-
-def batch_get(
-    client: DynamoDBClient, table: str, keys: Sequence[Item], attributes: Sequence[str] = ()
-) -> tuple[list[Item], list[Item]]:
-    """Return the items of at most 100 keys by a strongly consistent read, and the keys that were not processed.
-
-    Args:
-        client: sends the request.
-        table: name of the table.
-        keys: primary keys.
-        attributes: names of the attributes to return; empty: all.
-    """
-    names = {f"#{name}": name for name in attributes}  # `scope` and others are reserved words
-    wanted: Any = {"Keys": list(keys), "ConsistentRead": True}
-    if names:
-        wanted |= {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
-    response: Any = client.batch_get_item(RequestItems={table: wanted})
-    unprocessed = response.get("UnprocessedKeys", {}).get(table, {}).get("Keys", [])
-    return response["Responses"].get(table, []), unprocessed
 
 
 @dataclass

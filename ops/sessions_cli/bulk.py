@@ -19,7 +19,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from sessions.client import batch_get, is_transient
+from sessions.client import is_transient
 from sessions.schema import Item
 
 if TYPE_CHECKING:
@@ -99,11 +99,16 @@ def read_batch(
         stopped: no further try is made once it is set.
     """
     found: list[Item] = []
+    wanted: dict[str, Any] = {"ConsistentRead": True}
+    if attributes:
+        names = {f"#{name}": name for name in attributes}  # some are reserved words
+        wanted |= {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
 
     def read(left: Sequence[Any]) -> Sequence[Any]:
-        items, unread = batch_get(dynamodb, table, left, attributes)
-        found.extend(items)
-        return unread
+        request: Any = {table: wanted | {"Keys": left}}
+        response: Any = dynamodb.batch_get_item(RequestItems=request)
+        found.extend(response["Responses"].get(table, []))
+        return list(response.get("UnprocessedKeys", {}).get(table, {}).get("Keys", []))
 
     _until_nothing_is_left(read, keys, stopped)
     return found

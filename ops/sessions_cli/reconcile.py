@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sessions.counting.transitions import Marker, as_observed
+from sessions.counting.transitions import Marker
 from sessions.counting.writer import CountWriter
 from sessions_cli.tables import Tables
 
@@ -59,7 +59,7 @@ class Reconciler:
         waiting = dict(observed)
         updated: set[str] = set()
         while waiting:
-            outcome = self._counts.apply(waiting, as_observed)
+            outcome = self._counts.apply(waiting, lambda _, keys: keys)
             report += ReconcileReport(transactions=outcome.transactions, retries=outcome.retries, failed=outcome.failed)
             for update in outcome.updated.values():
                 report.added += update.before is None

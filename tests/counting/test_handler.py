@@ -72,19 +72,20 @@ def test_lone_session_takes_five_actions(engine: Hooked) -> None:
 @pytest.mark.parametrize(
     ("missing", "scopes", "reason"),
     [
-        ("organization_agent", {ORGANIZATION}, "missing from its agent's list: no usable organization_agent"),
+        (["organization_agent"], {ORGANIZATION}, "missing from its agent's list: no usable organization_agent"),
         (
-            "organization_id",
+            ["organization_id"],
             {f"{ORGANIZATION}#{AGENT}"},
             "missing from its organization's list: no usable organization_id",
         ),
-        ("created_at_id", set(), "in no list and not counted: no usable created_at_id"),
+        (["created_at_id"], set(), "in no list and not counted: no usable created_at_id"),
+        (["organization_id", "organization_agent"], set(), "in no list and not counted: no usable partition key"),
     ],
 )
 def test_item_without_a_key_is_named_and_counted_where_listed(
-    engine: Hooked, missing: str, scopes: set[str], reason: str, lines: Lines
+    engine: Hooked, missing: list[str], scopes: set[str], reason: str, lines: Lines
 ) -> None:
-    item = {name: value for name, value in item_of(FIRST).items() if name != missing}
+    item = {name: value for name, value in item_of(FIRST).items() if name not in missing}
     assert deliver(record("INSERT", FIRST["id"], 1, NewImage=item)) == []
     assert {scope for scope, _, _ in numbers(engine)} == scopes
     (line,) = lines()

@@ -15,6 +15,7 @@ from sessions.histograms import (
     Level,
     Span,
     add,
+    day_buckets,
     find_day,
     find_five_seconds,
     month_number,
@@ -48,6 +49,10 @@ sort_keys = st.one_of(times, odd_texts, near_misses)
 )
 def test_sort_key_has_a_place_at_each_level(sort_key: str, expected: list[tuple[str, str]]) -> None:
     assert places(sort_key) == expected
+
+
+def test_buckets_of_a_day_are_its_first_and_its_last_ten_minutes() -> None:
+    assert day_buckets("2026-11-23") == ("T2026-11-23T00:0", "T2026-11-23T23:5")
 
 
 @given(sort_key=sort_keys)

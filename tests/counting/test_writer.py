@@ -11,7 +11,6 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from sessions import client
 from sessions.counting import writer
-from sessions.counting.transitions import as_observed
 from sessions.counting.writer import CountWriter, Outcome
 from sessions.schema import IndexKeys
 from tests.counting.memory import Hooked
@@ -23,6 +22,11 @@ KEYS = IndexKeys("org_1", "org_1#agent_1", "2026-11-23T16:41:46.000000Z#session"
 CANCELLED = "TransactionCanceledException"
 
 Fault = Callable[[], Any]
+
+
+def as_given(_: IndexKeys | None, keys: IndexKeys | None) -> IndexKeys | None:
+    """Return the keys of a session as its next marker."""
+    return keys
 
 
 class Clock:
@@ -49,7 +53,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def count(engine: Hooked, *sessions: str) -> Outcome:
     counts = CountWriter(cast(Any, engine), "counts")
-    return counts.apply(dict.fromkeys(sessions or SESSIONS, KEYS), as_observed)
+    return counts.apply(dict.fromkeys(sessions or SESSIONS, KEYS), as_given)
 
 
 def failing(*operations: str, faults: list[Fault | None] | Fault) -> Hooked:
@@ -116,15 +120,15 @@ def test_uncounted_session_has_dynamodbs_reason(
 def test_marker_changed_after_it_was_read_is_read_again(before: IndexKeys | None, name: str) -> None:
     def around(operation: str, _parameters: dict[str, Any], proceed: Callable[[], Any]) -> Any:
         if operation == "transact_write_items" and len(engine.called(operation)) == 1:
-            elsewhere.apply({"session": KEYS._replace(**{name: "other"})}, as_observed)
+            elsewhere.apply({"session": KEYS._replace(**{name: "other"})}, as_given)
         return proceed()
 
     engine = Hooked()
     elsewhere = CountWriter(cast(Any, engine.memory), "counts")
-    elsewhere.apply({"session": before}, as_observed)
+    elsewhere.apply({"session": before}, as_given)
     engine.around = around
     last = IndexKeys("org_2", None, "2026")
-    outcome = CountWriter(cast(Any, engine), "counts").apply({"session": last}, as_observed)
+    outcome = CountWriter(cast(Any, engine), "counts").apply({"session": last}, as_given)
     assert (outcome.retries, outcome.transactions) == (1, 1)
     assert {scope for scope, _, _ in numbers(engine)} == {"org_2"}
 
@@ -165,6 +169,13 @@ def test_markers_are_read_strongly_100_at_a_time(number: int, sizes: list[int]) 
     assert [len(request["Keys"]) for request in requests] == sizes
     assert all(request["ConsistentRead"] for request in requests)
     assert len(outcome.updated) == len(outcome.attempted) == number
+
+
+@pytest.mark.parametrize("session_id", ["s" * 2041, "\ud800"], ids=["too long", "not UTF-8"])
+def test_id_that_no_marker_can_have_is_passed_over(session_id: str) -> None:
+    engine = Hooked()
+    assert count(engine, session_id).failed == {}
+    assert engine.calls == []
 
 
 def test_no_call_starts_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:

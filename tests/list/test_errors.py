@@ -102,13 +102,6 @@ def test_an_internal_fault_tells_the_log_and_not_the_caller(
     assert type(error).__name__ in line["exception"]
 
 
-def test_past_the_deadline_no_further_read_begins(memory_service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    dynamodb = Mock()
-    small_limits(monkeypatch, dynamodb, deadline=-1.0)
-    assert_error(memory_service.get(), 503, "unavailable", "The response took too long; try again shortly.")
-    dynamodb.query.assert_not_called()
-
-
 FUNCTIONS = ["list_sessions", "authorize", "count_sessions"]
 DEFAULTED = {"STACK_NAME", "POWERTOOLS_SERVICE_NAME", "POWERTOOLS_LOG_LEVEL"}
 NEEDED = [(name, each) for name in FUNCTIONS for each in TEMPLATE.function(name).environment if each not in DEFAULTED]

@@ -115,9 +115,16 @@ def test_times_are_served_in_utc_with_microseconds(
     assert listed(memory_service, updated_at={"S": stored})["updated_at"] == served
 
 
-@pytest.mark.parametrize("text", ["2026-11-23T16:41:46.463925\u0663Z", "2026-11-23T16:41:4\u0663.463925Z"])
-def test_digits_of_another_script_are_no_time(text: str) -> None:
-    with pytest.raises(ValueError, match="not an RFC 3339 date-time"):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("2026-11-23T16:41:46.463925\u0663Z", "not an RFC 3339 date-time"),
+        ("2026-11-23T16:41:4\u0663.463925Z", "not an RFC 3339 date-time"),
+        ("0001-01-01T00:00:00+00:01", "outside the years 1 to 9999"),
+    ],
+)
+def test_a_text_that_is_no_time_has_a_reason(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"^{reason}$"):
         utc_timestamp(text)
 
 

@@ -1,6 +1,9 @@
 """Responses of DynamoDB as the functions' client parses them: as botocore does, and nothing that is no JSON object."""
 
 import json
+import random
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import botocore.session
@@ -84,16 +87,39 @@ def test_other_protocols_are_left_to_botocore() -> None:
 
 
 @pytest.mark.parametrize("operation", ["Query", "GetItem", "BatchGetItem", "TransactWriteItems"])
-@pytest.mark.parametrize("body", [b"null", b"[]", b"5", b'"x"', b"\xff", b"", b"{", b"<html>"])
-def test_a_success_that_is_no_json_object_is_a_fault(operation: str, body: bytes) -> None:
-    with pytest.raises(ResponseParserError):
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"null", "a JSON NoneType, not an object"),
+        (b"[]", "a JSON list, not an object"),
+        *((body, "not JSON: ") for body in (b"\xff", b"", b"{", b"<html>")),
+    ],
+)
+def test_a_success_that_is_no_json_object_is_a_fault(operation: str, body: bytes, reason: str) -> None:
+    with pytest.raises(ResponseParserError, match=f"^the response is {reason}"):
         parse(ItemParser(), operation, body)
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"text"', b"5", b'{"__type":5}', b"\xff"])
 def test_an_error_that_dynamodb_did_not_send_is_a_fault(body: bytes) -> None:
-    with pytest.raises(ResponseParserError):
+    with pytest.raises(ResponseParserError, match=r"^the response is not DynamoDB's: |^Invalid JSON"):
         parse(ItemParser(), "Query", body, 503)
+
+
+def test_the_functions_client_gives_up_within_nine_seconds(environment: None) -> None:
+    config: Any = create_client().meta.config
+    assert (config.connect_timeout, config.read_timeout, config.tcp_keepalive) == (1.0, 3.0, True)
+    assert config.retries["total_max_attempts"] == 2
+
+
+def test_a_restored_snapshot_has_connections_and_chance_of_its_own(
+    environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hooks: list[Any] = []
+    monkeypatch.setitem(sys.modules, "snapshot_restore_py", SimpleNamespace(register_after_restore=hooks.append))
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
+    client = create_client()
+    assert hooks == [client.close, random.seed]
 
 
 def test_the_functions_client_reads_binary_values_as_base64(service: Service) -> None:

@@ -1,10 +1,12 @@
 """How a page is read: its round trips, the queries that find it, and what happens when counts and index disagree."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from sessions import client
 from tests.conftest import Lines
 from tests.counting.memory import Memory
 from tests.service import ORGANIZATION, Response, item_of, memory_service, newest_first, session
@@ -77,13 +79,14 @@ def one_second(number: int, day: int = 23) -> list[str]:
         (31, 3, 4),  # months, the day's rows, two walks on the index at the same time
         (169, 3, 4),
         (170, 2, 2),  # near the end of its day
-        (200, 1, 1),  # past the end: the months
+        (205, 2, 2),  # near the start of an older day
+        (250, 1, 1),  # past the end: the months
     ],
 )
 def test_a_page_takes_at_most_three_round_trips(
     build: Build, lines: Lines, offset: int, round_trips: int, requests: int
 ) -> None:
-    listed = build(*seconds(200))
+    listed = build(*seconds(200), *one_second(50, day=22))
     lines()
     assert listed.get(offset, 10).ids == listed.ids[offset : offset + 10]
     (line,) = lines()
@@ -119,14 +122,32 @@ def test_of_two_simultaneous_reads_the_longer_one_is_counted(build: Build, lines
 
 
 def test_a_page_costs_what_dynamodb_says_it_consumed(build: Build, lines: Lines) -> None:
-    listed = build(*seconds(50))
+    listed = build(*seconds(200))
     query = listed.query
     listed.query = lambda **each: query(**each) | {"ConsumedCapacity": {"CapacityUnits": 0.5}}  # type: ignore[method-assign]
     lines()
-    listed.get(3, 5)
+    listed.get(31, 10)
     (line,) = lines()
-    assert (line["ReadUnits"], line["ItemsRead"]) == ([1.0], [1 + 8])
+    assert (line["ReadUnits"], line["ItemsRead"]) == ([4 * 0.5], [1 + 1 + 10])  # a month, ten minutes, the page
     assert {each["ReturnConsumedCapacity"] for each in listed.queries} == {"TOTAL"}
+
+
+def test_no_read_begins_after_the_deadline(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = build(*seconds(200))
+    query = listed.query
+    now = 0.0
+
+    def slow(**parameters: Any) -> Any:
+        nonlocal now
+        now += 6
+        return query(**parameters)
+
+    listed.query = slow  # type: ignore[method-assign]
+    monkeypatch.setattr(client, "time", SimpleNamespace(monotonic=lambda: now))
+    response = listed.get(31, 10)
+    error = {"code": "unavailable", "message": "The response took too long; try again shortly."}
+    assert (response.status, response.body) == (503, {"error": error})
+    assert len(listed.queries) == 2  # neither of the two walks at the same time
 
 
 # ----------------------------------------------------------------------------------- walks and skips
@@ -151,13 +172,13 @@ def test_a_count_goes_on_until_the_rest_may_be_transferred(build: Build) -> None
 @pytest.mark.parametrize(
     ("offset", "walks"),
     [
-        (40, [("ITEMS", 50, False)]),
-        (60, [("ITEMS", 40, True)]),
-        (95, [("ITEMS", 5, False), ("ITEMS", 5, True)]),
+        (140, [("ITEMS", 50, False)]),
+        (160, [("ITEMS", 40, True)]),
+        (195, [("ITEMS", 5, False), ("ITEMS", 5, True)]),
     ],
 )
 def test_a_walk_starts_at_the_nearer_end_of_its_range(build: Build, offset: int, walks: list[Any]) -> None:
-    listed = build(*one_second(100), scan_max=0)
+    listed = build(*one_second(100, day=21), *one_second(100, day=22), *one_second(100, day=23), scan_max=0)
     assert listed.get(offset, 10).ids == listed.ids[offset : offset + 10]
     assert sorted(listed.walks) == walks
 

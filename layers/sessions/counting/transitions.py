@@ -114,11 +114,6 @@ def after_changes(marker: Marker, changes: Sequence[StreamChange]) -> Marker:
     return marker
 
 
-def as_observed(_: Marker, keys: Marker) -> Marker:
-    """Return the next marker of a session that was read again: its current keys."""
-    return keys
-
-
 def _require_utf8(text: object) -> str:
     """Return a string that DynamoDB's JSON can carry.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from botocore.exceptions import ClientError
 
-from sessions.client import BATCH_GET_KEYS, CALL_FAULTS, batch_get, is_transient
+from sessions.client import BATCH_GET_KEYS, CALL_FAULTS, is_transient
 from sessions.counting.packing import Transaction, pack
 from sessions.counting.transitions import Marker, MarkerUpdate
 from sessions.schema import is_valid_marker_id, marker_index_keys, marker_key, marker_session_id
@@ -94,9 +94,7 @@ class CountWriter:
             if batch.is_out_of_time:
                 break
             with batch.retrying(session_ids):
-                items, unread = batch_get(self._dynamodb, self._table, [marker_key(each) for each in session_ids])
-                markers = {marker_session_id(item): marker_index_keys(item) for item in items}
-                missed = {marker_session_id(key) for key in unread}
+                markers, missed = self._read_markers(session_ids)
                 for session_id in session_ids:
                     before = markers.get(session_id)
                     after = next_marker(before, sessions[session_id])
@@ -107,6 +105,14 @@ class CountWriter:
                     else:
                         updates[session_id] = MarkerUpdate(before, after)
         return updates
+
+    def _read_markers(self, session_ids: Sequence[str]) -> tuple[dict[str | None, Marker], set[str | None]]:
+        """Return the markers of at most 100 sessions by a strongly consistent read, and the sessions not read."""
+        wanted: Any = {"Keys": [marker_key(each) for each in session_ids], "ConsistentRead": True}
+        response: Any = self._dynamodb.batch_get_item(RequestItems={self._table: wanted})
+        rows = response["Responses"].get(self._table, [])
+        unread = response["UnprocessedKeys"].get(self._table, {"Keys": []})["Keys"]
+        return {marker_session_id(row): marker_index_keys(row) for row in rows}, set(map(marker_session_id, unread))
 
     def _write(self, batch: _Batch, updates: Mapping[str, MarkerUpdate]) -> None:
         for transaction in pack(updates, batch.isolated):
