@@ -20,9 +20,6 @@ CHROMIUM = "/usr/bin/chromium"
 SWITCHES = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 SCREENSHOTS = ROOT / "build" / "screenshots"
 
-WIDE = {"width": 1280, "height": 900}
-NARROW = {"width": 390, "height": 844}
-
 REFUSED = "Failed to load resource: the server responded with a status of 4"
 UNREACHABLE = "Failed to load resource:"
 
@@ -71,8 +68,8 @@ def watch(browser: Browser, running: Running, request: pytest.FixtureRequest) ->
     """Opens windows; each is photographed at the end, and its console must be clean."""
     opened: list[ConsolePage] = []
 
-    def begin(viewport: dict[str, int] = WIDE, scheme: str = "light", url: str | None = None) -> ConsolePage:
-        context = browser.new_context(viewport=viewport, color_scheme=scheme)  # type: ignore[arg-type]
+    def begin(url: str | None = None) -> ConsolePage:
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
         context.set_default_timeout(10_000)
         watched = ConsolePage(context.new_page(), url or running.url)
         opened.append(watched)

@@ -14,7 +14,7 @@ import urllib3
 from playwright.sync_api import Page, Route, expect
 
 from sessions_cli.items import item_of
-from tests.browser.conftest import NARROW, REFUSED, UNREACHABLE, WIDE, ConsolePage, Open
+from tests.browser.conftest import REFUSED, SCREENSHOTS, UNREACHABLE, ConsolePage, Open
 from tests.local.calls import client, put, total, within_two_seconds
 from tests.running import Running, local_api
 from tests.service import session
@@ -338,26 +338,29 @@ def test_an_engine_and_an_api_that_stop_are_said(watch: Open, engine_and_api: tu
     expect(page.get_by_role("alert")).to_contain_text("No response")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 901, 820, 390])
 @pytest.mark.parametrize("address", ["/?page=12", "/?page=12&session=first", "/?page=99", "/docs", "/nowhere"])
-def test_nothing_scrolls_sideways(watch: Open, width: int, scheme: str, address: str) -> None:
-    window = watch(viewport={"width": width, "height": 900}, scheme=scheme)
-    window.expected.append(REFUSED)
-    page = window.open(address.replace("&session=first", ""))
+def test_nothing_scrolls_sideways(console: ConsolePage, address: str) -> None:
+    console.expected.append(REFUSED)
+    page = console.open(address.replace("&session=first", ""))
     page.wait_for_load_state("networkidle")
     if "session=" in address:
         page.locator("#rows tr").nth(1).click()
         expect(page.get_by_role("dialog")).to_be_visible()
-    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert background == {"light": "rgb(245, 246, 249)", "dark": "rgb(18, 20, 27)"}[scheme]
-    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    name = re.sub(r"[^\w]+", "-", address).strip("-")
+    for scheme, background in {"light": "rgb(245, 246, 249)", "dark": "rgb(18, 20, 27)"}.items():
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == background
+        for width in (1280, 901, 820, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), width
+            page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{scheme}.png")
 
 
-@pytest.mark.parametrize("width", [WIDE["width"], 901, 900, 761, NARROW["width"]])
-def test_a_title_has_room_at_every_width(watch: Open, width: int) -> None:
-    page = watch(viewport={"width": width, "height": 900}).open()
+def test_a_title_has_room_at_every_width(console: ConsolePage) -> None:
+    page = console.open()
     expect_page(page, 1, 24, "1 to 20 of 480 sessions")
-    box = page.locator("#rows tr").nth(0).locator("td").nth(3).bounding_box()
-    assert box is not None
-    assert 180 <= box["width"] <= width
+    for width in (1280, 901, 900, 761, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        box = page.locator("#rows tr").nth(0).locator("td").nth(3).bounding_box()
+        assert box is not None
+        assert 180 <= box["width"] <= width
