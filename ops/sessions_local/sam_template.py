@@ -5,7 +5,6 @@ The local API and the tests take all of these from here and repeat none.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -62,8 +61,6 @@ class EventSource(NamedTuple):
     starting_position: str
     batch_size: int
     retries: int  # -1 for no limit
-    bisects: bool  # whether a batch is halved when the function raises
-    patterns: list[dict[str, Any]]
 
 
 class Template(NamedTuple):
@@ -155,10 +152,6 @@ def _event_sources(functions: Mapping[str, dict[str, Any]]) -> Iterator[EventSou
                     starting_position=properties["StartingPosition"],
                     batch_size=properties.get("BatchSize", 100),
                     retries=properties.get("MaximumRetryAttempts", -1),
-                    bisects=properties.get("BisectBatchOnFunctionError", False),
-                    patterns=[
-                        json.loads(each["Pattern"]) for each in properties.get("FilterCriteria", {}).get("Filters", [])
-                    ],
                 )
 
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,8 +32,8 @@ Record = dict[str, Any]
 class StreamPoller:
     """The event source mapping of the template.
 
-    It waits for no batching window. A record that fails in all retries is named on standard error and given up, where
-    AWS sends it to the failure queue.
+    It waits for no batching window, filters nothing and halves no batch. A record that fails in all retries is named on
+    standard error and given up, where AWS sends it to the failure queue.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class StreamPoller:
     ) -> None:
         self._mapping = mapping
         self._invoke = invoke
-        self._on_read = on_read  # given all records, before those that match the filter are delivered
+        self._on_read = on_read  # given all records, before they are delivered
         self._shards = Shards(streams, arn, mapping.starting_position)
         self.caught_up = threading.Event()
         """Set when the stream has been read to its end for the first time."""
@@ -61,9 +61,8 @@ class StreamPoller:
                 self._on_read(records)
             except Exception as error:  # counting does not depend on it
                 self._say(f"demo keys of new organizations may be missing: {error}")
-            matching = [record for record in records if matches(record, self._mapping.patterns)]
-            for start in range(0, len(matching), self._mapping.batch_size):
-                self._deliver(matching[start : start + self._mapping.batch_size])
+            for start in range(0, len(records), self._mapping.batch_size):
+                self._deliver(records[start : start + self._mapping.batch_size])
         self.caught_up.set()
 
     def _run(self) -> None:
@@ -85,10 +84,6 @@ class StreamPoller:
                 failed, reason = first_failure(batch, self._invoke({"Records": batch})), "reported as failed"
             except Exception as error:
                 failed, reason = 0, str(error)
-                if self._mapping.bisects and len(batch) > 1:
-                    self._deliver(batch[: len(batch) // 2])
-                    batch = batch[len(batch) // 2 :]
-                    continue
             batch, retries = batch[failed:], 0 if failed else retries + 1
             if batch and retries > self._mapping.retries >= 0:
                 key = json.dumps(batch[0]["dynamodb"].get("Keys"))
@@ -173,16 +168,3 @@ def _json_value(value: Any) -> Any:
         case list():
             return [_json_value(each) for each in value]
     return value
-
-
-def matches(record: Any, patterns: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether one of the patterns matches a record ('Lambda event filtering'), or there is no pattern."""
-    return not patterns or any(_has(record, pattern) for pattern in patterns)
-
-
-def _has(value: Any, pattern: Mapping[str, Any] | list[Any]) -> bool:
-    if isinstance(pattern, list):
-        if any(isinstance(each, dict) for each in pattern):
-            raise ValueError(f"the local API does not know this filter: {pattern}")
-        return value in pattern
-    return all(isinstance(value, dict) and _has(value.get(name), inner) for name, inner in pattern.items())

@@ -36,7 +36,6 @@ Resources:
           Properties:
             Stream: !GetAtt NotesTable.StreamArn
             StartingPosition: LATEST
-            FilterCriteria: {Filters: []}
   Api:
     Type: AWS::Serverless::Api
     Properties:
@@ -83,5 +82,5 @@ def test_a_template_is_read_as_cloudformation_would(tmp_path: Path) -> None:
         "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"},
     }
     assert template.routes == [("/notes/{id}", "ANY", "count_notes", None)]
-    assert template.event_source == ("notes", "count_notes", "LATEST", 100, -1, False, [])
+    assert template.event_source == ("notes", "count_notes", "LATEST", 100, -1)
     assert small(tmp_path, Origins="here").functions[0].environment["ORIGINS"] == "here|end"
