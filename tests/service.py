@@ -105,6 +105,13 @@ def event(query: str = "", *, name: str = "list_first_page", **changes: Any) -> 
     return made | changes
 
 
+def list_event(query: str, authorizer: dict[str, Any] | None, **changes: Any) -> dict[str, Any]:
+    """Return the event of `list_sessions` with the context that the authorizer answered with."""
+    made = event(query, **changes)
+    made["requestContext"]["authorizer"] = authorizer
+    return made
+
+
 def authorizer_event(*authorization: str, header: str = "Authorization", **changes: Any) -> dict[str, Any]:
     """Return the event of `authorize` for these values of the header."""
     headers = {header: value for value in authorization}
@@ -247,10 +254,8 @@ class Service:
         **changes: Any,
     ) -> Response:
         """Return the response of `list_sessions` to a caller whom the authorizer has let in."""
-        made = event(query, **changes)
-        made["requestContext"]["authorizer"] = ({"organization_id": organization} if organization else {}) | (
-            context or {}
-        )
+        caller = {"organization_id": organization} if organization else {}
+        made = list_event(query, caller | (context or {}), **changes)
         return response_of(self.function("list_sessions").handler(made, CONTEXT))
 
     def issue(self, key: str = KEY, **attributes: Any) -> None:

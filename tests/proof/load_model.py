@@ -31,9 +31,7 @@ def session_number(number: int, organization: str) -> dict[str, Any]:
         status=("started", "active", "idle")[number % 3],
         created_at=created_at(seconds + number / 10**6),
         title=f"Session {number} " + 'äöü"\\' * (number % 20),
-        preview="How do I get a refund? " * 8,
-        output_preview="You get it within days. " * 8,
-        tags=[f"tag-{number % 7}"],
+        preview="How do I get a refund? " * 16,
         capabilities=[{"ref": "web", "config": {"depth": number}}],
         usage={"input_tokens": number, "output_tokens": 1},
     )
@@ -102,22 +100,22 @@ class Partition:
     """The sessions of an organization or of one of its agents."""
 
     def __init__(self, lives: list[Life]) -> None:
-        self.lives = sorted(lives, key=lambda life: sort_key(life.number), reverse=True)
-        self.numbers = [life.number for life in self.lives]
-        self._keys = {number: sort_key(number) for number in self.numbers}
+        self._keys = {life.number: sort_key(life.number) for life in lives}
+        self._lives = sorted(lives, key=lambda life: self._keys[life.number], reverse=True)
+        self._numbers = [life.number for life in self._lives]
         changes = [change for life in lives for change in life.changes]
         self._starts = sorted(start for start, _ in changes)
         self._ends = sorted(end for _, end in changes)
         self._slices: dict[int, list[Life]] = {}
 
     def _around(self, began: float, ended: float) -> list[Life]:
-        """Return at least the sessions that may have existed at some time of a request."""
+        """Return at least the sessions that may have existed at some time of a request, newest first."""
         number = int(began // SLICE)
-        if ended > (number + 2) * SLICE:
-            return self.lives
+        start, end = number * SLICE, (number + 2) * SLICE
+        if ended > end:
+            return self._lives
         if number not in self._slices:
-            start, end = number * SLICE, (number + 2) * SLICE
-            self._slices[number] = [life for life in self.lives if life.put[0] < end and life.deleted[1] > start]
+            self._slices[number] = [life for life in self._lives if life.put[0] < end and life.deleted[1] > start]
         return self._slices[number]
 
     def unsettled(self, began: float, ended: float) -> int:
@@ -127,47 +125,40 @@ class Partition:
     def fault(self, request: ListRequest, total: int, page: list[int], began: float, ended: float) -> str | None:
         """Return what is wrong with a page, or None."""
         offset, limit = request.offset, request.limit
-        unsettled = self.unsettled(began, ended)
-        lives, sort_key = self._around(began, ended), self._keys.__getitem__
-        if not self._starts:  # nobody ever wrote here
-            sure = self.numbers
-        else:
+        unsettled, lives = self.unsettled(began, ended), self._around(began, ended)
+        if self._starts:
             sure = [life.number for life in lives if life.put[1] < began and life.deleted[0] > ended]
+        else:  # nobody ever wrote here
+            sure = self._numbers
         if unsettled == 0:
-            if page != sure[offset : offset + limit]:
-                return f"the page is another one: {page}"
-            return None if total == len(sure) else f"the total is {total} and not {len(sure)}"
+            is_exact = (page, total) == (sure[offset : offset + limit], len(sure))
+            return None if is_exact else f"total {total} and not {len(sure)}, or another page: {page}"
+        if not page:
+            return "an empty page before the end" if total > offset else None
         visible = {life.number for life in lives if life.put[0] < ended and life.deleted[1] > began}
         if not set(page) <= visible:
             return f"sessions that cannot exist: {set(page) - visible}"
-        keys = [sort_key(number) for number in page]
-        if keys != sorted(set(keys), reverse=True):
-            return "the page is not sorted"
-        if len(page) > limit:
-            return "more sessions than the limit"
-        if abs(total - len(sure)) > unsettled:
-            return f"the total is {total}, by {len(sure)} with {unsettled} unsettled"
-        if not page:
-            return None if total <= offset else "an empty page before the end"
-        if total < offset + len(page) or (len(page) < limit and total != offset + len(page)):
-            return "the total contradicts the page"
-        between = {number for number in sure if keys[-1] <= sort_key(number) <= keys[0]}
-        if not between <= set(page):
-            return f"sessions are missing: {between - set(page)}"
-        if len(page) < limit and any(sort_key(number) < keys[-1] for number in sure):
-            return "a short page before the end"
-        rank = sum(sort_key(number) > keys[0] for number in sure)
-        if abs(rank - offset) > unsettled:
-            return f"rank {rank} at offset {offset} with {unsettled} unsettled"
-        return None
+        keys, sure_keys = [self._keys[number] for number in page], [self._keys[number] for number in sure]
+        is_short, end = len(page) < limit, offset + len(page)
+        faults = {
+            "not sorted": keys != sorted(set(keys), reverse=True),
+            "more sessions than the limit": len(page) > limit,
+            "the total is too far away": abs(total - len(sure)) > unsettled,
+            "the total contradicts the page": total < end or (is_short and total > end),
+            "sessions are missing": not {key for key in sure_keys if keys[-1] <= key <= keys[0]} <= set(keys),
+            "a short page before the end": is_short and sure_keys != [] and sure_keys[-1] < keys[-1],
+            "the page is too far away": abs(sum(key > keys[0] for key in sure_keys) - offset) > unsettled,
+        }
+        found = [name for name, is_so in faults.items() if is_so]
+        return f"{found}; total {total} by {len(sure)}, {unsettled} unsettled" if found else None
 
 
 def partitions(lives: Iterable[Life]) -> dict[tuple[str, str | None], Partition]:
     """Return every partition."""
-    by_partition: dict[tuple[str, str | None], list[Life]] = {
+    several: dict[tuple[str, str | None], list[Life]] = {
         (organization, agent): [] for organization in ORGANIZATIONS for agent in (None, *AGENTS, NOBODY)
     }
     for life in lives:
-        by_partition[life.organization, None].append(life)
-        by_partition[life.organization, AGENTS[life.number % 3]].append(life)
-    return {key: Partition(several) for key, several in by_partition.items()}
+        for agent in (None, AGENTS[life.number % 3]):
+            several[life.organization, agent].append(life)
+    return {key: Partition(each) for key, each in several.items()}

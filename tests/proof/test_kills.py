@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
 from io import StringIO
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,8 +26,8 @@ from tests.service import (
     AGENT,
     CONTEXT,
     OTHER_AGENT,
-    event,
     item_of,
+    list_event,
     load,
     newest_first,
     response_of,
@@ -37,22 +39,19 @@ KILLS: Final = int(os.environ.get("KILLS", "520"))
 SHARDS: Final = 3
 ORGANIZATIONS: Final = ("org_" + "a" * 32, "org_" + "b" * 32)
 SESSIONS: Final = 240
+FORK: Final = get_context("fork")
 SEED: Final = 20261125
 
 pytestmark = pytest.mark.long
 
 
-@dataclass
-class Shard:
-    """A part of the stream, and how far it was delivered."""
-
-    records: list[dict[str, Any]] = field(default_factory=list)
-    position: int = 0
+Stream = list[list[dict[str, Any]]]
+"""Records by shard."""
 
 
-def histories(chance: random.Random) -> tuple[list[Shard], dict[str, dict[str, Any]]]:
+def histories(chance: random.Random) -> tuple[Stream, dict[str, dict[str, Any]]]:
     """Return a stream in which sessions are created, deleted and created with other keys, and what is left of them."""
-    shards = [Shard() for _ in range(SHARDS)]
+    shards: Stream = [[] for _ in range(SHARDS)]
     present: dict[str, dict[str, Any]] = {}
     numbers = [number for number in range(SESSIONS) for _ in range(chance.choice((1, 1, 2, 3, 4)))]
     chance.shuffle(numbers)
@@ -69,87 +68,75 @@ def histories(chance: random.Random) -> tuple[list[Shard], dict[str, dict[str, A
             record = stream_record(sequence, "INSERT", new=item_of(made))
         else:
             record = stream_record(sequence, "REMOVE", old=item_of(before))
-        shards[number % SHARDS].records.append(record)
+        shards[number % SHARDS].append(record)
     return shards, present
 
 
-@dataclass
 class Container:
     """A process that counts one batch, forked from this one so that it starts as quickly as Lambda's."""
 
-    pid: int
-    pipe: int
-    began: float
+    def __init__(self, handler: Callable[..., Any], batch: list[dict[str, Any]]) -> None:
+        self._pipe, writing = FORK.Pipe(duplex=False)
+        self.process = FORK.Process(target=self._count, args=(writing, handler, batch))
+        self.process.start()
+        writing.close()
+        self.began = time.monotonic()
 
-    @classmethod
-    def start(cls, handler: Callable[..., Any], batch: list[dict[str, Any]]) -> Container:
-        reading, writing = os.pipe()
-        pid = os.fork()
-        if pid:
-            os.close(writing)
-            return cls(pid, reading, time.monotonic())
-        try:
-            with redirect_stdout(StringIO()):
-                outcome = handler({"Records": batch}, CONTEXT)
-            os.write(writing, json.dumps(outcome).encode())
-        finally:
-            os._exit(0)
+    @staticmethod
+    def _count(writing: Connection, handler: Callable[..., Any], batch: list[dict[str, Any]]) -> None:
+        with redirect_stdout(StringIO()):
+            outcome = handler({"Records": batch}, CONTEXT)
+        writing.send([each["itemIdentifier"] for each in outcome["batchItemFailures"]])
 
     def failures(self) -> list[str] | None:
         """Return what it reported as failed, or None if it was killed."""
-        with os.fdopen(self.pipe, "rb") as pipe:
-            answer = pipe.read()
-        os.waitpid(self.pid, 0)
-        return [each["itemIdentifier"] for each in json.loads(answer)["batchItemFailures"]] if answer else None
+        try:
+            failed: list[str] = self._pipe.recv()
+        except EOFError:
+            return None
+        finally:
+            self._pipe.close()
+            self.process.join()
+        return failed
 
 
-@dataclass
-class Tally:
-    """What was done to the processes."""
-
-    invocations: int = 0
-    killed: int = 0
-    twice_at_once: int = 0
-    from_earlier: int = 0
-
-
-def deliver(shards: list[Shard], handler: Callable[..., Any], kills: int, chance: random.Random) -> Tally:
-    """Deliver every shard to its end, with so many kills on the way."""
-    tally = Tally()
+def deliver(shards: Stream, handler: Callable[..., Any], kills: int, chance: random.Random) -> Counter[str]:
+    """Deliver every shard to its end, with so many kills on the way; return what was done to the processes."""
+    tally: Counter[str] = Counter()
+    positions = [0] * len(shards)
     usual = 0.1
     while True:
-        running: list[tuple[Shard, list[dict[str, Any]], list[Container]]] = []
-        for shard in shards:
-            at_end = shard.position == len(shard.records)
-            is_killing = tally.killed < kills
+        running: list[tuple[int, list[dict[str, Any]], list[Container]]] = []
+        for number, records in enumerate(shards):
+            at_end = positions[number] == len(records)
+            is_killing = tally["killed"] < kills
             if at_end and not is_killing:
                 continue
-            if is_killing and shard.position and (at_end or chance.random() < 0.15):
-                shard.position = chance.randint(0, shard.position - 1)
-                tally.from_earlier += 1
-            batch = shard.records[shard.position :][: chance.randint(1, 40)]
+            if is_killing and positions[number] and (at_end or chance.random() < 0.15):
+                positions[number] = chance.randint(0, positions[number] - 1)
+                tally["from earlier"] += 1
+            batch = records[positions[number] :][: chance.randint(1, 40)]
             times = 2 if is_killing and chance.random() < 0.25 else 1
-            tally.twice_at_once += times == 2
-            running.append((shard, batch, [Container.start(handler, batch) for _ in range(times)]))
+            tally["twice at once"] += times == 2
+            running.append((number, batch, [Container(handler, batch) for _ in range(times)]))
         if not running:
             return tally
         containers = [each for _, _, several in running for each in several]
-        victims = [each for each in containers if tally.killed < kills and chance.random() < 0.6]
-        for moment, victim in sorted(
-            ((each.began + chance.uniform(0, 1.2 * usual), each) for each in victims), key=lambda pair: pair[0]
-        ):
+        victims = [each for each in containers if tally["killed"] < kills and chance.random() < 0.6]
+        moments = [each.began + chance.uniform(0, 1.2 * usual) for each in victims]
+        for moment, victim in sorted(zip(moments, victims, strict=True), key=itemgetter(0)):
             time.sleep(max(0.0, moment - time.monotonic()))
-            os.kill(victim.pid, signal.SIGKILL)  # does nothing to a process that has ended and is not waited for yet
-        for shard, batch, several in running:
+            victim.process.kill()  # does nothing to a process that has ended
+        for number, batch, several in running:
             outcomes = [each.failures() for each in several]
-            tally.invocations += len(outcomes)
-            tally.killed += outcomes.count(None)
+            tally["processes"] += len(outcomes)
+            tally["killed"] += outcomes.count(None)
             if not victims:
                 usual = 0.8 * usual + 0.2 * (time.monotonic() - several[0].began)
             if None not in outcomes:  # otherwise the batch is delivered again
                 numbers = [each["dynamodb"]["SequenceNumber"] for each in batch]
-                first = min((each for failed in outcomes for each in failed or ()), default=None)
-                shard.position += len(batch) if first is None else numbers.index(first)
+                first = min((each for failed in outcomes for each in failed or ()), key=int, default=None)
+                positions[number] += len(batch) if first is None else numbers.index(first)
 
 
 def differences(present: dict[str, dict[str, Any]]) -> list[str]:
@@ -160,20 +147,18 @@ def differences(present: dict[str, dict[str, Any]]) -> list[str]:
     )
     found = [] if audit.returncode == 0 else (audit.stdout + audit.stderr).splitlines()
     handler = load("list_sessions").handler
-    for organization in ORGANIZATIONS:
-        for agent in (None, AGENT, OTHER_AGENT):
-            expected = [
-                each
-                for each in newest_first(present.values())
-                if each["organization_id"] == organization and agent in (None, each["agent_id"])
-            ]
-            for offset in range(0, len(expected) + 8, 7):
-                made = event(f"offset={offset}&limit=7" + (f"&agent_id={agent}" if agent else ""))
-                made["requestContext"]["authorizer"] = {"organization_id": organization}
-                with redirect_stdout(StringIO()):
-                    body = response_of(handler(made, CONTEXT)).body
-                if (body["data"], body["total"]) != (expected[offset : offset + 7], len(expected)):
-                    found.append(f"{organization} {agent} {offset}: total {body['total']}, not {len(expected)}")
+    for organization, agent in itertools.product(ORGANIZATIONS, ("", AGENT, OTHER_AGENT)):
+        expected = [
+            each
+            for each in newest_first(present.values())
+            if each["organization_id"] == organization and agent in ("", each["agent_id"])
+        ]
+        for offset in range(0, len(expected) + 8, 7):
+            made = list_event(f"offset={offset}&limit=7&agent_id={agent}", {"organization_id": organization})
+            with redirect_stdout(StringIO()):
+                body = response_of(handler(made, CONTEXT)).body
+            if (body["data"], body["total"]) != (expected[offset : offset + 7], len(expected)):
+                found.append(f"{organization} {agent} {offset}: total {body['total']}, not {len(expected)}")
     return found
 
 
@@ -187,7 +172,7 @@ def without_conditions(params: dict[str, Any], **_: Any) -> dict[str, Any]:
     return params | {"TransactItems": actions}
 
 
-def kill(kills: int, *, has_conditions: bool) -> tuple[Tally, list[str]]:
+def kill(kills: int, *, has_conditions: bool) -> tuple[Counter[str], list[str]]:
     """Count a stream with so many kills; return what was done and what is wrong afterwards."""
     chance = random.Random(SEED)
     shards, present = histories(chance)
@@ -206,11 +191,11 @@ def test_counts_are_exact_whatever_processes_are_killed(record: Record) -> None:
     tally, found = kill(KILLS, has_conditions=True)
     record(
         "kills",
-        f"{tally.killed} of {tally.invocations} processes, {tally.from_earlier} times delivered again from earlier, "
-        f"{tally.twice_at_once} batches in two processes at once; wrong: {len(found)}",
+        f"{tally['killed']} of {tally['processes']} processes, {tally['from earlier']} times delivered again from "
+        f"earlier, {tally['twice at once']} batches in two processes at once; wrong: {len(found)}",
     )
     assert found == []
-    assert min(tally.killed, 20 * tally.twice_at_once, 20 * tally.from_earlier) >= KILLS
+    assert min(tally["killed"], 20 * tally["twice at once"], 20 * tally["from earlier"]) >= KILLS
 
 
 def test_counts_are_wrong_without_the_condition_on_markers(record: Record) -> None:

@@ -18,7 +18,6 @@ from typing import Any, Final
 import boto3
 import pytest
 
-from sessions.api_keys import hash_key
 from tests.benchmarks import engine
 from tests.proof.conftest import Record
 from tests.proof.load_model import (
@@ -31,40 +30,26 @@ from tests.proof.load_model import (
     partitions,
     session_number,
 )
-from tests.service import (
-    CONTEXT,
-    KEY,
-    authorizer_event,
-    event,
-    item_of,
-    load,
-    stream_record,
-)
+from tests.service import CONTEXT, KEY, Service, authorizer_event, item_of, list_event, load, stream_record
 
 REQUESTS: Final = int(os.environ.get("REQUESTS", "102000"))
 WORKERS: Final = max(2, os.cpu_count() or 2)
-UNKNOWN_KEY: Final = "evr_" + "unknown-" * 4
 FLAT: Final = 1.05
 """Memory of a process after its last thousand requests, to that after the first."""
 
-REFUSALS: Final[list[tuple[int, dict[str, Any], Any]]] = [
-    *(
-        (400, {"query": query}, {})
-        for query in ("limit=0", "limit=101", "offset=-1", "agent_id=x", "organization_id=y")
-    ),
-    (401, {}, None),
-    (401, {}, {"expires_at": "1"}),
-    (403, {"multiValueHeaders": {"X-Org-Id": ["org_f"]}}, {}),
-    (404, {"path": "/v2", "resource": "/{proxy+}"}, None),
-    (405, {"httpMethod": "POST"}, None),
-]
-"""Status, changes of the event, and what is added to the authorizer's context."""
+OWN: Final = {"organization_id": ORGANIZATIONS[-1]}
+OTHERS: Final[dict[str, dict[str, Any]]] = {
+    "400": list_event("organization_id=y", OWN),
+    "401": list_event("", OWN | {"expires_at": "1"}),
+    "403": list_event("", OWN, multiValueHeaders={"X-Org-Id": ["org_f"]}),
+    "404": list_event("", None, path="/v2", resource="/{proxy+}"),
+    "405": list_event("", None, httpMethod="POST"),
+    "Allow": authorizer_event(KEY),
+    "Deny": authorizer_event("evr_" + "unknown-" * 4),
+}
+"""Events that are not for a page, by what they must get."""
 
 pytestmark = pytest.mark.long
-
-
-def handler_of(name: str) -> Any:
-    return load(name).handler
 
 
 @dataclass
@@ -81,49 +66,38 @@ class Calls:
 
 def call(seed: int, requests: int) -> Calls:
     """Call the handlers so many times, as Lambda does."""
-    list_sessions, authorize = handler_of("list_sessions"), handler_of("authorize")
+    list_sessions, authorize = load("list_sessions").handler, load("authorize").handler
     chance, calls = random.Random(seed), Calls()
-
-    def respond(changes: dict[str, Any], authorizer: Any) -> Any:
-        made = event(**changes)
-        made["requestContext"]["authorizer"] = authorizer
-        response = list_sessions(made, CONTEXT)
-        calls.statuses[str(response["statusCode"])] += 1
-        return response
 
     def page() -> None:
         request = any_list_request(chance)
+        made = list_event(request.query, {"organization_id": request.organization})
         began = time.monotonic()
-        response = respond({"query": request.query}, {"organization_id": request.organization})
+        response = list_sessions(made, CONTEXT)
         ended = time.monotonic()
+        calls.statuses[str(response["statusCode"])] += 1
         body = json.loads(response["body"])
         numbers = [int(each["id"].removeprefix("session_"), 16) for each in body.get("data", ())]
         expected = [session_number(number, request.organization) for number in numbers]
         given = body.get("data"), body.get("offset"), body.get("limit")
-        if given != (expected, request.offset, request.limit):
-            calls.wrong.append(f"{request}: {response}")
-        elif request.agent and any(each["agent_id"] != request.agent for each in expected):
-            calls.wrong.append(f"{request}: sessions of another agent")
-        else:
+        if given == (expected, request.offset, request.limit):
             calls.pages.append((request, body["total"], numbers, began, ended))
+        else:
+            calls.wrong.append(f"{request}: {response}")
 
-    def refusal() -> None:
-        status, changes, context = chance.choice(REFUSALS)
-        organization = {"organization_id": chance.choice(ORGANIZATIONS)}
-        response = respond(changes, None if context is None else organization | context)
-        if response["statusCode"] != status:
-            calls.wrong.append(f"{status} expected: {response}")
-
-    def key() -> None:
-        sent, expected = chance.choice([(KEY, "Allow"), (UNKNOWN_KEY, "Deny")])
-        effect = authorize(authorizer_event(sent), CONTEXT)["policyDocument"]["Statement"][0]["Effect"]
-        calls.statuses[effect] += 1
-        if effect != expected:
-            calls.wrong.append(f"{expected} expected for {sent}")
+    def other() -> None:
+        expected, made = chance.choice(list(OTHERS.items()))
+        if expected in ("Allow", "Deny"):
+            status = authorize(made, CONTEXT)["policyDocument"]["Statement"][0]["Effect"]
+        else:
+            status = str(list_sessions(made, CONTEXT)["statusCode"])
+        calls.statuses[status] += 1
+        if status != expected:
+            calls.wrong.append(f"{status}, expected {expected}")
 
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         for number in range(1, requests + 1):
-            chance.choices((page, refusal, key), (75, 10, 15))[0]()
+            chance.choices((page, other), (3, 1))[0]()
             if number % 1000 == 0 or number == requests:
                 pages = int(Path("/proc/self/statm").read_text().split()[1])
                 calls.memory.append(pages * os.sysconf("SC_PAGE_SIZE"))
@@ -132,35 +106,31 @@ def call(seed: int, requests: int) -> Calls:
 
 def write(stop: Path) -> list[Life]:
     """Create and delete sessions of the busy organizations and count them until told to stop; return every life."""
-    client, count_sessions = boto3.client("dynamodb"), handler_of("count_sessions")
+    client, count_sessions = boto3.client("dynamodb"), load("count_sessions").handler
     chance = random.Random(99)
     lives = {
         number: Life(number, organization) for organization, numbers in first_numbers().items() for number in numbers
     }
     present = {organization: list(first_numbers()[organization]) for organization in BUSY}
-    new_numbers, sequence_numbers = count(1_000_000), count(1)
+    new_numbers = count(1_000_000)
     while not stop.exists():
         records, begun = [], []
         for _ in range(chance.randint(1, 12)):
             organization = chance.choice(list(BUSY))
             numbers = present[organization]
             is_new = len(numbers) < BUSY[organization] or chance.random() < 0.5
-            if is_new:
-                number = next(new_numbers)
-                numbers.append(number)
-                lives[number] = Life(number, organization)
-            else:
-                number = numbers.pop(chance.randrange(len(numbers)))
+            number = next(new_numbers) if is_new else numbers.pop(chance.randrange(len(numbers)))
             item = item_of(session_number(number, organization))
             began = time.monotonic()
             if is_new:
                 client.put_item(TableName="sessions", Item=item)
-                lives[number].put = began, time.monotonic()
-                records.append(stream_record(next(sequence_numbers), "INSERT", new=item))
+                numbers.append(number)
+                lives[number] = Life(number, organization, put=(began, time.monotonic()))
+                records.append(stream_record(1, "INSERT", new=item))
             else:
                 client.delete_item(TableName="sessions", Key={"id": item["id"]})
                 lives[number].deleted = began, time.monotonic()
-                records.append(stream_record(next(sequence_numbers), "REMOVE", old=item))
+                records.append(stream_record(1, "REMOVE", old=item))
             begun.append((number, began))
             time.sleep(chance.random() * 0.01)
         time.sleep(chance.random() * 0.1)
@@ -173,7 +143,7 @@ def write(stop: Path) -> list[Life]:
 
 def fill(client: Any) -> None:
     """Write and count the sessions that exist before anybody calls, and one key."""
-    count_sessions = handler_of("count_sessions")
+    count_sessions = load("count_sessions").handler
     for organization, numbers in first_numbers().items():
         items = [item_of(session_number(number, organization)) for number in numbers]
         for item in items:
@@ -181,8 +151,7 @@ def fill(client: Any) -> None:
         for start in range(0, len(items), 100):
             records = [stream_record(1, "INSERT", new=item) for item in items[start : start + 100]]
             assert count_sessions({"Records": records}, CONTEXT) == {"batchItemFailures": []}
-    key = {"key_hash": hash_key(KEY), "organization_id": ORGANIZATIONS[0], "name": "load"}
-    client.put_item(TableName="api_keys", Item={name: {"S": value} for name, value in key.items()})
+    Service(client).issue()
 
 
 def test_every_response_under_load_may_be_right(tmp_path: Path, record: Record) -> None:
@@ -200,10 +169,10 @@ def test_every_response_under_load_may_be_right(tmp_path: Path, record: Record) 
     statuses: Counter[str] = sum((each.statuses for each in done), Counter())
     wrong = [each for calls in done for each in calls.wrong]
     exact = 0
-    for request, total, numbers, began, ended in (page for calls in done for page in calls.pages):
+    for request, *answer, began, ended in (page for calls in done for page in calls.pages):
         partition = found[request.organization, request.agent]
         exact += partition.unsettled(began, ended) == 0
-        fault = partition.fault(request, total, numbers, began, ended)
+        fault = partition.fault(request, *answer, began, ended)
         wrong += [] if fault is None else [f"{request}: {fault}"]
     writes = sum(len(life.changes) for life in lives)
     first, last = (sum(each.memory[end] for each in done) / WORKERS / 1e6 for end in (0, -1))
@@ -212,7 +181,7 @@ def test_every_response_under_load_may_be_right(tmp_path: Path, record: Record) 
     record("pages", f"{statuses['200']:,} checked, of which {exact:,} had to be exact; wrong: {len(wrong)}")
     record("memory of a process", f"{first:.1f} MB after the first thousand requests, {last:.1f} MB after the last")
     assert wrong == []
-    assert set(statuses) == {"200", "400", "401", "403", "404", "405", "Allow", "Deny"}
+    assert set(statuses) == {"200", *OTHERS}
     assert 0 < exact < statuses["200"]
     assert writes > 10 * len(BUSY)
     assert last <= first * FLAT

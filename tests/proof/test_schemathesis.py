@@ -7,28 +7,25 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from werkzeug import Request
 
-from sessions_local.functions import FunctionFailed, Invocation
+from sessions_local.functions import Invocation
 from sessions_local.gateway import Gateway
 from sessions_local.http_server import open_port, serve, url_of
-from tests.service import AGENT, CONTEXT, KEY, OTHER_AGENT, OTHER_ORGANIZATION, ROOT, TEMPLATE, Service, session
-
-
-def invocation(service: Service, name: str) -> Any:
-    """Return a function that calls a handler as Lambda does: with JSON in and out, an exception as a failure."""
-
-    def call(event: dict[str, Any]) -> Invocation:
-        try:
-            response = service.function(name).handler(json.loads(json.dumps(event)), CONTEXT)
-        except Exception as error:
-            raise FunctionFailed(f"{type(error).__name__}: {error}") from error
-        return Invocation(json.loads(json.dumps(response)), {})
-
-    return call
+from tests.service import (
+    AGENT,
+    CONTEXT,
+    KEY,
+    OTHER_AGENT,
+    OTHER_ORGANIZATION,
+    ROOT,
+    TEMPLATE,
+    Service,
+    container,
+    session,
+)
 
 
 @pytest.mark.parametrize("examples", [10, pytest.param(2500, marks=pytest.mark.long)])
@@ -37,7 +34,14 @@ def test_schemathesis_finds_nothing(memory_service: Service, tmp_path: Path, exa
     memory_service.put(session(9999, organization_id=OTHER_ORGANIZATION, title="theirs"))
     memory_service.drain()
     memory_service.issue()
-    gateway = Gateway(TEMPLATE, {name: invocation(memory_service, name) for name in ("list_sessions", "authorize")})
+    handlers = {name: container(name).handler for name in ("list_sessions", "authorize")}
+    gateway = Gateway(
+        TEMPLATE,
+        {
+            name: lambda event, handler=handler: Invocation(handler(event, CONTEXT), {})
+            for name, handler in handlers.items()
+        },
+    )
     listener = open_port("127.0.0.1", 0)
     url = url_of(listener)
     serve(listener, Request.application(gateway.respond), "http")
