@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
@@ -18,7 +19,7 @@ from typing import Any, Final, NamedTuple
 from sessions.schema import marker_session_id
 from tests.benchmarks import dataset, engine
 from tests.benchmarks.dataset import Organization
-from tests.benchmarks.report import Goal, Table, finish, say, whole
+from tests.benchmarks.report import Goal, Table, finish, say
 from tests.service import CONTEXT, item_of, load, stream_record
 
 SESSIONS: Final = 1_000
@@ -34,26 +35,23 @@ AGAIN: Final = "delivered again"
 
 
 class Measured(NamedTuple):
-    """The cost of one order at one batch size."""
+    """The cost of one order at one batch size; units are those of a session."""
 
-    order: str
     batch: int
-    sessions: int
+    order: str
     transactions: int
     most_transactions: int
     """In one invocation."""
     write_units: float
     read_units: float
-    seconds: float
+    sessions_per_second: float
 
 
 class Meter:
     """Counts the transactions of a client and the units that they are billed."""
 
     def __init__(self, client: Any) -> None:
-        self.transactions = 0
-        self.write_units = 0.0
-        self.read_units = 0.0
+        self.tally: Counter[str] = Counter()
         client.meta.events.register("provide-client-params.dynamodb.*", self._ask)
         client.meta.events.register("after-call.dynamodb.TransactWriteItems", self._wrote)
         client.meta.events.register("after-call.dynamodb.BatchGetItem", self._read)
@@ -65,11 +63,10 @@ class Meter:
     def _wrote(self, parsed: dict[str, Any], **_: Any) -> None:
         billed = sum(each["CapacityUnits"] for each in parsed["ConsumedCapacity"])
         assert billed == self._actions * TRANSACTION_UNITS, f"{billed} units for {self._actions} actions"
-        self.transactions += 1
-        self.write_units += billed
+        self.tally.update({"transactions": 1, "write units": billed})
 
     def _read(self, parsed: dict[str, Any], **_: Any) -> None:
-        self.read_units += sum(each["CapacityUnits"] for each in parsed["ConsumedCapacity"])
+        self.tally["read units"] += sum(each["CapacityUnits"] for each in parsed["ConsumedCapacity"])
 
 
 def main() -> None:
@@ -88,7 +85,15 @@ def main() -> None:
             assert again.transactions == 0
             measured.append(again)
             check(client, organization)
-    finish("counting", goals_of(measured), [table_of(measured)], is_complete=not is_quick)
+    table = Table(
+        "Counting; per session: write units and read units on the counts table",
+        {"batch": "d", "order": "", "transactions": ",d", "most in a batch": "d"}
+        | {"write units": ".1f", "read units": ".1f", "sessions per second": ",.0f"},
+        measured,
+        f"{sessions:,} sessions each; afterwards no count row was wrong. One invocation follows another, as on one "
+        "shard of the stream.",
+    )
+    finish("counting", goals_of(measured), [table], is_complete=not is_quick)
 
 
 def orders(sessions: int, batch: int) -> Iterator[tuple[str, Organization]]:
@@ -105,28 +110,21 @@ def orders(sessions: int, batch: int) -> Iterator[tuple[str, Organization]]:
 
 def measure(handler: Any, meter: Meter, order: str, organization: Organization, batch: int) -> Measured:
     """Count the sessions batch by batch."""
-    before = meter.transactions, meter.write_units, meter.read_units
+    meter.tally.clear()
     most, seconds = 0, 0.0
     for start in range(0, len(organization.keys), batch):
         items = [item_of(each) for each in organization.sessions(organization.keys[start : start + batch])]
         event = {"Records": [stream_record(number, "INSERT", new=item) for number, item in enumerate(items)]}
-        so_far = meter.transactions
+        before = meter.tally["transactions"]
         with redirect_stdout(StringIO()):
             began = time.perf_counter()
             outcome = handler(event, CONTEXT)
             seconds += time.perf_counter() - began
         assert outcome == {"batchItemFailures": []}
-        most = max(most, meter.transactions - so_far)
-    return Measured(
-        order,
-        batch,
-        len(organization.keys),
-        meter.transactions - before[0],
-        most,
-        meter.write_units - before[1],
-        meter.read_units - before[2],
-        seconds,
-    )
+        most = max(most, meter.tally["transactions"] - before)
+    tally, sessions = meter.tally, len(organization.keys)
+    units = tally["write units"] / sessions, tally["read units"] / sessions
+    return Measured(batch, order, tally["transactions"], most, *units, sessions / seconds)
 
 
 def check(client: Any, organization: Organization) -> None:
@@ -146,37 +144,13 @@ def check(client: Any, organization: Organization) -> None:
 
 def goals_of(measured: Sequence[Measured]) -> list[Goal]:
     """Return the goals for counting."""
-
-    def units(batch: int) -> float:
-        return max(each.write_units / each.sessions for each in measured if (each.batch, each.order) == (batch, BUSY))
-
+    units = {each.batch: each.write_units for each in measured if each.order == BUSY}
+    most = max(each.most_transactions for each in measured if each.batch == 25)
     return [
-        Goal("write units to count a lone session", 10, units(1)),
-        Goal("write units to count a session in a batch of 25 of a busy hour", 3, units(25)),
-        Goal("transactions for 25 sessions", 2, max(each.most_transactions for each in measured if each.batch == 25)),
+        Goal("write units to count a lone session", 10, units[1]),
+        Goal("write units to count a session in a batch of 25 of a busy hour", 3, units[25]),
+        Goal("transactions for 25 sessions", 2, most),
     ]
-
-
-def table_of(measured: Sequence[Measured]) -> Table:
-    """Return the table for the document."""
-    return Table(
-        "Counting; per session: write units and read units on the counts table",
-        ("batch", "order", "transactions", "most in a batch", "write units", "read units", "sessions per second"),
-        [
-            (
-                str(each.batch),
-                each.order,
-                whole(each.transactions),
-                str(each.most_transactions),
-                f"{each.write_units / each.sessions:.1f}",
-                f"{each.read_units / each.sessions:.1f}",
-                whole(each.sessions / each.seconds),
-            )
-            for each in measured
-        ],
-        f"{whole(measured[0].sessions)} sessions each; afterwards no count row was wrong. One invocation follows "
-        "another, as on one shard of the stream.",
-    )
 
 
 if __name__ == "__main__":

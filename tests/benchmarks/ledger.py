@@ -1,4 +1,4 @@
-"""The ledger: for each deviation from the usual way, the product with the usual way put back.
+"""The contenders, and the ledger: for each deviation from the usual way, the product with the usual way put back.
 
 The product has no switches; lines of Python put the usual way back before the handler is imported.
 """
@@ -8,24 +8,43 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from tests.benchmarks.engine import BUILD
+from tests.service import ROOT
 
-class Deviation(NamedTuple):
-    """One thing that the product does otherwise than usual."""
+BUILT: Final = ROOT / ".aws-sam" / "build"
+SCRATCH: Final = BUILD / "speed"
+SOURCES: Final = SCRATCH / "without_bytecode"
+LAYERS: Final = (BUILT / "SessionsLayer" / "python", BUILT / "DependenciesLayer" / "python")
+PRODUCT: Final = (BUILT / "ListSessionsFunction", *LAYERS)
+
+
+class Contender(NamedTuple):
+    """A handler, and the folders that are on its path as in Lambda."""
 
     name: str
-    usual: str
+    module: str
+    folders: tuple[Path, ...]
+    usual: str = ""
+    """The usual way that is put back."""
     program: str = ""
-    """Puts the usual way back."""
+    """Puts it back."""
     data_path: str = ""
-    """Folder of the idiomatic contender that botocore looks for data in."""
-    needs_idiomatic: bool = False
-    """Whether the packages of the idiomatic contender follow those of the product on the path."""
-    has_bytecode: bool = True
+    """Folder that botocore looks for data in."""
 
+
+OURS: Final = Contender("list_sessions", "app", PRODUCT)
+AUTHORIZE: Final = Contender("authorize", "app", (BUILT / "AuthorizeFunction", *LAYERS))
+IDIOMATIC: Final = Contender("idiomatic", "idiomatic", (SCRATCH / "idiomatic",))
+FLOOR: Final = Contender("floor", "floor", (SCRATCH / "floor", LAYERS[1]))
+
+USUAL: Final = SCRATCH / "usual"
+"""Folder of the modules that put the usual way back."""
 
 LEDGER: Final = (
-    Deviation(
+    Contender(
         "parser for DynamoDB's JSON",
+        "usual_parser",
+        (USUAL, *PRODUCT),
         "botocore's parser",
         """
 from botocore.parsers import ResponseParserFactory
@@ -33,8 +52,10 @@ from sessions import client
 client.ItemParserFactory = ResponseParserFactory
 """,
     ),
-    Deviation(
+    Contender(
         "one low-level client",
+        "usual_resource",
+        (USUAL, *PRODUCT),
         "`boto3.resource` and its deserializer",
         """
 from decimal import Decimal
@@ -53,44 +74,35 @@ def native(value):
 from sessions import attributes
 attributes.from_item = lambda item: {name: native(deserialize(value)) for name, value in item.items()}
 """,
-        data_path="boto3/data",
+        str(IDIOMATIC.folders[0] / "boto3/data"),
     ),
-    Deviation(
+    Contender(
         "tracing by the template alone",
+        "usual_tracer",
+        (USUAL, *PRODUCT, *IDIOMATIC.folders),
         "the X-Ray SDK, by Powertools' Tracer",
         """
 import app
 from aws_lambda_powertools import Tracer
 app.handler = Tracer(service="list_sessions").capture_lambda_handler(app.handler, capture_response=False)
 """,
-        needs_idiomatic=True,
     ),
-    Deviation(
+    Contender(
         "bytecode, and no data of other services",
+        "usual_source",
+        (USUAL, *(SOURCES / folder.relative_to(ROOT) for folder in PRODUCT)),
         "neither",
-        data_path="botocore/data",
-        has_bytecode=False,
+        data_path=str(IDIOMATIC.folders[0] / "botocore/data"),
     ),
-    Deviation(
+    Contender(
         "independent reads at the same time",
+        "usual_order",
+        (USUAL, *PRODUCT),
         "one after the other",
         """
 from sessions.client import Reader
 Reader.read_both = lambda self, first, second: (first(self), second(self))
 """,
     ),
+    Contender("nothing", "usual_nothing", (USUAL, *PRODUCT), "the product once more: how much turns differ"),
 )
-
-NOTHING: Final = Deviation("nothing", "the product once more: how much turns differ")
-
-
-def module_name(deviation: Deviation) -> str:
-    """Return the module whose handler is the product's with the usual way put back."""
-    return f"usual_{(*LEDGER, NOTHING).index(deviation)}"
-
-
-def write_modules(folder: Path) -> None:
-    """Write these modules into a folder that stands before the product's on the path."""
-    folder.mkdir()
-    for each in (*LEDGER, NOTHING):
-        (folder / f"{module_name(each)}.py").write_text(each.program + "from app import handler\n")

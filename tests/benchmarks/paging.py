@@ -26,9 +26,9 @@ from sessions.contract import LIMIT_DEFAULT, LIMIT_MAX
 from sessions.paging.finder import SCAN_MAX
 from sessions.schema import CREATED_AT_ID, Partition
 from tests.benchmarks import dataset, engine, plot
-from tests.benchmarks.dataset import Organization
-from tests.benchmarks.report import Goal, Table, finish, say, whole
-from tests.service import CONTEXT, event, item_of, load
+from tests.benchmarks.dataset import Organization, agent_of
+from tests.benchmarks.report import Goal, Table, finish, say
+from tests.service import CONTEXT, item_of, list_event, load
 
 ROUNDS: Final = 15
 WALK_PAGE: Final = 800
@@ -59,7 +59,7 @@ def cases(*, is_quick: bool) -> list[ListCase]:
     """Return the lists to measure."""
     spread, crowded, hour, minute = dataset.spread, dataset.crowded, dataset.DENSE_HOUR, dataset.CROWDED_MINUTE
     small = [
-        *(ListCase(whole(size), partial(spread, size), 200, hour, (3, 20), True) for size in (1_000, 10_000)),
+        *(ListCase(f"{size:,}", partial(spread, size), 200, hour, (3, 20), True) for size in (1_000, 10_000)),
         ListCase("a minute of 10,000", partial(crowded, 10_000), 400, minute, (3, 95), True),
         ListCase("a minute of 30,000", partial(crowded, 30_000), 400, minute, (4, 240), True),
     ]
@@ -68,13 +68,13 @@ def cases(*, is_quick: bool) -> list[ListCase]:
     return [
         *small,
         ListCase("a day of 400 a minute", dataset.busy_day, 200, dataset.BUSY_DAY, (3, 26)),
-        ListCase(whole(100_000), partial(spread, 100_000), 400, hour, (3, 20), True),
-        ListCase(whole(1_000_000), partial(spread, 1_000_000), 1_000, hour, (3, 20)),
-        ListCase(whole(10_000_000), partial(spread, 10_000_000), 1_000, hour, (3, 20), has_agents=False),
+        ListCase("100,000", partial(spread, 100_000), 400, hour, (3, 20), True),
+        ListCase("1,000,000", partial(spread, 1_000_000), 1_000, hour, (3, 20)),
+        ListCase("10,000,000", partial(spread, 10_000_000), 1_000, hour, (3, 20), has_agents=False),
     ]
 
 
-class PageCase(NamedTuple):
+class Page(NamedTuple):
     """A page to ask for, and the response that it must get."""
 
     name: str
@@ -104,10 +104,17 @@ class Measured(NamedTuple):
 
     case: ListCase
     total: int
-    places: list[tuple[PageCase, Cost]]
-    pages: list[tuple[PageCase, Cost]]
+    places: list[tuple[str, Cost]]
+    """Costs of the pages at named places."""
+    pages: list[tuple[int, Cost]]
+    """Limits and costs of the pages at random offsets."""
     walk: tuple[int, float, float] | None
     """Round trips, read units and milliseconds of a page by walking."""
+
+    @property
+    def of_20(self) -> list[Cost]:
+        """Return the costs of the pages of 20."""
+        return [cost for _, cost in self.places] + [cost for limit, cost in self.pages if limit == LIMIT_DEFAULT]
 
 
 def main() -> None:
@@ -119,33 +126,37 @@ def main() -> None:
         asked = pool.map(partial(prepare, export), lists[::-1], chunksize=1)[::-1]
     say("importing ...")
     with engine.running(export) as client:
-        check_read_units(client, dataset.spread(1_000))
+        check_read_units(client, asked[0][0][0].organization_id)
         handler = load("list_sessions").handler
         measured = [
             measure(client, handler, case, *pages, rounds=2 if is_quick else ROUNDS)
             for case, pages in zip(lists, asked, strict=True)
         ]
     if not is_quick:
-        plot.write([point(each) for each in measured if each.case.name == whole(each.total)])
+        plot.write(
+            [
+                (each.total, max(cost.read_units for cost in each.of_20), each.walk and each.walk[1])
+                for each in measured
+                if each.case.name == f"{each.total:,}"
+            ]
+        )
     finish("paging", goals_of(measured), tables_of(measured), is_complete=not is_quick)
 
 
-def prepare(export: Path, case: ListCase) -> tuple[list[PageCase], list[PageCase]]:
+def prepare(export: Path, case: ListCase) -> tuple[list[Page], list[Page]]:
     """Write a list for the engine, and return the named and the random pages to ask for."""
     say(f"making the list: {case.name} ...")
     organization = case.make()
     rng = random.Random(dataset.SEED)
     keys: dict[str | None, Sequence[str]] = {None: organization.keys}
     if case.has_agents:
-        keys |= {agent_id: organization.of_agent(agent_id) for agent_id in dataset.AGENTS}
+        keys |= {agent: [key for key in organization.keys if agent_of(key) == agent] for agent in dataset.AGENTS}
     spans = {agent_id: dataset.ranks_in(of_agent, case.span) for agent_id, of_agent in keys.items()}
 
-    def page(name: str, agent_id: str | None, offset: int, limit: int = LIMIT_DEFAULT) -> PageCase:
+    def page(name: str, agent_id: str | None, offset: int, limit: int = LIMIT_DEFAULT) -> Page:
         here = keys[agent_id]
         nearby = () if case.is_whole else dataset.surroundings(here, offset, limit, SCAN_MAX + limit)
-        return PageCase(
-            name, organization.id, agent_id, offset, limit, len(here), nearby, here[offset : offset + limit]
-        )
+        return Page(name, organization.id, agent_id, offset, limit, len(here), nearby, here[offset : offset + limit])
 
     size, (start, end) = len(organization.keys), spans[None]
     offsets = {
@@ -160,9 +171,8 @@ def prepare(export: Path, case: ListCase) -> tuple[list[PageCase], list[PageCase
         agent_id = rng.choice((None, None, None, *list(keys)[1:]))
         limit = rng.choice((LIMIT_DEFAULT, LIMIT_DEFAULT, rng.randint(1, LIMIT_MAX)))
         first, last = spans[agent_id]
-        offset = (
-            rng.randrange(first, last) if last > first and rng.random() < 0.5 else rng.randrange(len(keys[agent_id]))
-        )
+        is_inside = last > first and rng.random() < 0.5
+        offset = rng.randrange(first, last) if is_inside else rng.randrange(len(keys[agent_id]))
         pages.append(page("random", agent_id, offset, limit))
 
     def items() -> Iterator[dict[str, Any]]:
@@ -177,81 +187,9 @@ def prepare(export: Path, case: ListCase) -> tuple[list[PageCase], list[PageCase
     return places, pages
 
 
-def check_read_units(client: Any, organization: Organization) -> None:
-    """Raise AssertionError unless the engine bills 200 queries as DynamoDB does."""
-    rng = random.Random(dataset.SEED)
-    for _ in range(200):
-        response = client.query(
-            TableName="sessions",
-            IndexName="by_organization",
-            KeyConditionExpression=f"organization_id = :scope AND {CREATED_AT_ID} <= :bound",
-            ExpressionAttributeValues={
-                ":scope": {"S": organization.id},
-                ":bound": {"S": rng.choice(organization.keys)},
-            },
-            ScanIndexForward=False,
-            Limit=rng.randrange(1, 300),
-            ReturnConsumedCapacity="TOTAL",
-        )
-        read = sum(item_bytes(item) for item in response["Items"])
-        billed = response["ConsumedCapacity"]["CapacityUnits"]
-        assert billed == math.ceil(read / READ_UNIT_BYTES) / 2, f"{billed} units for {read} bytes"
-
-
-def measure(
-    client: Any,
-    handler: Callable[..., Any],
-    case: ListCase,
-    places: list[PageCase],
-    pages: list[PageCase],
-    rounds: int,
-) -> Measured:
-    """Ask for every page of a list; time the named ones in interleaved rounds."""
-    say(f"asking for {len(pages):,} random pages: {case.name} ...")
-    turns = [[ask(handler, place) for place in places] for _ in range(rounds)]
-    costs = [
-        turns[-1][number]._replace(milliseconds=statistics.median(turn[number].milliseconds for turn in turns))
-        for number in range(len(places))
-    ]
-    total = places[0].total
-    is_walked = case.is_whole and case.name == whole(total)
-    return Measured(
-        case,
-        total,
-        list(zip(places, costs, strict=True)),
-        [(page, ask(handler, page)) for page in pages],
-        walk(client, Partition(places[0].organization_id, None), places[-1]) if is_walked else None,
-    )
-
-
-def ask(handler: Callable[..., Any], page: PageCase) -> Cost:
-    """Return the cost of a page, which must be the slice of the sorted list."""
-    made = event(f"offset={page.offset}&limit={page.limit}" + (f"&agent_id={page.agent_id}" if page.agent_id else ""))
-    made["requestContext"]["authorizer"] = {"organization_id": page.organization_id}
-    log = io.StringIO()
-    with redirect_stdout(log):
-        began = time.perf_counter()
-        response = handler(made, CONTEXT)
-        took = time.perf_counter() - began
-    body = json.loads(response["body"])
-    expected = {
-        "data": [dataset.session_at(page.organization_id, key) for key in page.keys],
-        "total": page.total,
-        "offset": page.offset,
-        "limit": page.limit,
-    }
-    assert body == expected, f"a wrong page: {page._replace(nearby=(), keys=())}"
-    line = json.loads(log.getvalue().splitlines()[-1])
-    trips, units, items = (line[name][0] for name in ("RoundTrips", "ReadUnits", "ItemsRead"))
-    return Cost(int(trips), line["requests"], units, int(items), took * 1000)
-
-
-def walk(client: Any, partition: Partition, page: PageCase) -> tuple[int, float, float]:
-    """Return round trips, read units and milliseconds of a page without counts, at the least that DynamoDB allows.
-
-    One pass over the index; what is not on the page is counted and not transferred.
-    """
-    query: dict[str, Any] = {
+def query_of(partition: Partition) -> dict[str, Any]:
+    """Return a query of a partition's sessions, newest first."""
+    return {
         "TableName": "sessions",
         "IndexName": partition.index.name,
         "KeyConditionExpression": f"{partition.index.partition_key} = :scope",
@@ -259,23 +197,79 @@ def walk(client: Any, partition: Partition, page: PageCase) -> tuple[int, float,
         "ScanIndexForward": False,
         "ReturnConsumedCapacity": "TOTAL",
     }
+
+
+def check_read_units(client: Any, organization_id: str) -> None:
+    """Raise AssertionError unless the engine bills queries of 1 to 200 sessions as DynamoDB does."""
+    for limit in range(1, 201):
+        response = client.query(**query_of(Partition(organization_id, None)), Limit=limit)
+        read = sum(item_bytes(item) for item in response["Items"])
+        billed = response["ConsumedCapacity"]["CapacityUnits"]
+        assert billed == math.ceil(read / READ_UNIT_BYTES) / 2, f"{billed} units for {read} bytes"
+
+
+def measure(
+    client: Any, handler: Callable[..., Any], case: ListCase, places: list[Page], pages: list[Page], rounds: int
+) -> Measured:
+    """Ask for every page of a list; time the named ones in interleaved rounds."""
+    say(f"asking for {len(pages):,} random pages: {case.name} ...")
+    turns = [[ask(handler, place) for place in places] for _ in range(rounds)]
+    costs = [
+        turn[-1]._replace(milliseconds=statistics.median(cost.milliseconds for cost in turn))
+        for turn in zip(*turns, strict=True)
+    ]
+    total = places[0].total
+    is_walked = case.is_whole and case.name == f"{total:,}"
+    return Measured(
+        case,
+        total,
+        [(place.name, cost) for place, cost in zip(places, costs, strict=True)],
+        [(page.limit, ask(handler, page)) for page in pages],
+        walk(client, Partition(places[0].organization_id, None), places[-1]) if is_walked else None,
+    )
+
+
+def ask(handler: Callable[..., Any], page: Page) -> Cost:
+    """Return the cost of a page, which must be the slice of the sorted list."""
+    query = f"offset={page.offset}&limit={page.limit}&agent_id={page.agent_id or ''}"
+    made = list_event(query, {"organization_id": page.organization_id})
+    log = io.StringIO()
+    with redirect_stdout(log):
+        began = time.perf_counter()
+        response = handler(made, CONTEXT)
+        took = time.perf_counter() - began
+    data = [dataset.session_at(page.organization_id, key) for key in page.keys]
+    expected = {"data": data, "total": page.total, "offset": page.offset, "limit": page.limit}
+    assert json.loads(response["body"]) == expected, f"a wrong page: {page._replace(nearby=(), keys=())}"
+    line = json.loads(log.getvalue().splitlines()[-1])
+    trips, units, items = (line[name][0] for name in ("RoundTrips", "ReadUnits", "ItemsRead"))
+    return Cost(int(trips), line["requests"], units, int(items), took * 1000)
+
+
+def walk(client: Any, partition: Partition, page: Page) -> tuple[int, float, float]:
+    """Return round trips, read units and milliseconds of a page without counts, at the least that DynamoDB allows.
+
+    One pass over the index; what is not on the page is counted and not transferred.
+    """
+    query = query_of(partition)
     items: list[Any] = []
     total, trips, units = 0, 0, 0.0
     began = time.perf_counter()
-    while True:
+    while trips == 0 or "ExclusiveStartKey" in query:
         if total < page.offset:
-            response = client.query(**query, Select="COUNT", Limit=min(page.offset - total, WALK_PAGE))
+            part = {"Select": "COUNT", "Limit": min(page.offset - total, WALK_PAGE)}
         elif len(items) < page.limit:
-            response = client.query(**query, Limit=page.limit - len(items))
-            items += response["Items"]
+            part = {"Limit": page.limit - len(items)}
         else:
-            response = client.query(**query, Select="COUNT", Limit=WALK_PAGE)
+            part = {"Select": "COUNT", "Limit": WALK_PAGE}
+        response = client.query(**query, **part)
+        items += response.get("Items", ())
         total += response["Count"]
         trips += 1
         units += response["ConsumedCapacity"]["CapacityUnits"]
-        if "LastEvaluatedKey" not in response:
-            break
-        query["ExclusiveStartKey"] = response["LastEvaluatedKey"]
+        query.pop("ExclusiveStartKey", None)
+        if "LastEvaluatedKey" in response:
+            query["ExclusiveStartKey"] = response["LastEvaluatedKey"]
     took = time.perf_counter() - began
     assert (total, [item[CREATED_AT_ID]["S"] for item in items]) == (page.total, list(page.keys))
     return trips, units, took * 1000
@@ -296,85 +290,53 @@ def _value_bytes(stored: dict[str, Any]) -> int:
         case "L":
             return 3 + sum(1 + _value_bytes(each) for each in value)
         case "M":
-            return 3 + sum(1 + len(name.encode()) + _value_bytes(each) for name, each in value.items())
+            return 3 + len(value) + item_bytes(value)
         case _:
             return 1
 
 
 def goals_of(measured: Sequence[Measured]) -> list[Goal]:
     """Return the goals for paging."""
-    firsts = [cost for each in measured for place, cost in each.places if place.name == "first page"]
+    firsts = [cost for each in measured for name, cost in each.places if name == "first page"]
     goals = [
         Goal("first page, round trips in sequence", 1, max(cost.round_trips for cost in firsts)),
         Goal("first page, read units", 5, max(cost.read_units for cost in firsts)),
     ]
     for each in measured:
-        costs = of_20(each)
         trips, units = each.case.most
-        goals.append(Goal(f"any page, {each.case.name}: round trips", trips, max(cost.round_trips for cost in costs)))
-        goals.append(Goal(f"any page, {each.case.name}: read units", units, max(cost.read_units for cost in costs)))
+        name = f"any page, {each.case.name}"
+        goals.append(Goal(f"{name}: round trips", trips, max(cost.round_trips for cost in each.of_20)))
+        goals.append(Goal(f"{name}: read units", units, max(cost.read_units for cost in each.of_20)))
     return goals
-
-
-def of_20(measured: Measured) -> list[Cost]:
-    """Return the costs of the pages of 20."""
-    return [cost for page, cost in (*measured.places, *measured.pages) if page.limit == LIMIT_DEFAULT]
 
 
 def tables_of(measured: Sequence[Measured]) -> list[Table]:
     """Return the tables for the document."""
     places = Table(
         "Pages of 20",
-        ("list", "page", "round trips", "requests", "read units", "items read", "ms"),
-        [
-            (
-                each.case.name,
-                place.name,
-                str(cost.round_trips),
-                str(cost.requests),
-                f"{cost.read_units:.1f}",
-                str(cost.items),
-                f"{cost.milliseconds:.1f}",
-            )
-            for each in measured
-            for place, cost in each.places
-        ],
+        {"list": "", "page": ""}
+        | {"round trips": "d", "requests": "d", "read units": ".1f", "items read": "d", "ms": ".1f"},
+        [(each.case.name, name, *cost) for each in measured for name, cost in each.places],
         "Items read: those that DynamoDB read, count rows included. Ms: median time of the whole handler.",
     )
+    rows = []
+    for each in measured:
+        for limit, costs in (("20", each.of_20), ("1 to 100", [cost for _, cost in each.pages])):
+            units = [cost.read_units for cost in costs]
+            trips = max(cost.round_trips for cost in costs)
+            rows.append((each.case.name, limit, len(costs), trips, max(units), statistics.mean(units), 0))
     pages = Table(
         "Pages at random offsets, each compared with the sorted list",
-        ("list", "limit", "pages", "most round trips", "most read units", "mean read units", "wrong"),
-        [
-            (
-                each.case.name,
-                limit,
-                whole(len(costs)),
-                str(max(cost.round_trips for cost in costs)),
-                f"{max(cost.read_units for cost in costs):.1f}",
-                f"{statistics.mean(cost.read_units for cost in costs):.1f}",
-                "0",
-            )
-            for each in measured
-            for limit, costs in (("20", of_20(each)), ("1 to 100", [cost for _, cost in each.pages]))
-        ],
+        {"list": "", "limit": "", "pages": ",d", "most round trips": "d"}
+        | {"most read units": ".1f", "mean read units": ".1f", "wrong": "d"},
+        rows,
     )
     walks = Table(
         "The last page, walked",
-        ("list", "round trips", "read units", "ms"),
-        [
-            (each.case.name, str(each.walk[0]), whole(each.walk[1]), whole(each.walk[2]))
-            for each in measured
-            if each.walk is not None
-        ],
+        {"list": ",d", "round trips": "d", "read units": ",.0f", "ms": ",.0f"},
+        [(each.total, *each.walk) for each in measured if each.walk is not None],
     )
     return [places, pages, walks]
-
-
-def point(measured: Measured) -> plot.Point:
-    """Return what the picture shows of a list."""
-    costs = of_20(measured)
-    walked = measured.walk
-    return plot.Point(measured.total, max(cost.read_units for cost in costs), walked[1] if walked else None)
 
 
 if __name__ == "__main__":

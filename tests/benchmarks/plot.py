@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from tests.service import ROOT
 
@@ -36,19 +36,13 @@ STYLE: Final = """
 """
 
 
-class Point(NamedTuple):
-    """A list of one size."""
-
-    sessions: int
-    counted: float
-    """Read units of its dearest page."""
-    walked: float | None
-    """Read units of a page by walking."""
+Point = tuple[int, float, float | None]
+"""Sessions of a list, read units of its dearest page, and those of a page by walking."""
 
 
 def write(points: Sequence[Point]) -> None:
     """Draw read units over sessions, on logarithmic axes."""
-    first, last = math.log10(points[0].sessions), math.log10(points[-1].sessions)
+    first, last = math.log10(points[0][0]), math.log10(points[-1][0])
 
     def x_of(sessions: float) -> float:
         return LEFT + 14 + (RIGHT - LEFT - 28) * (math.log10(sessions) - first) / (last - first)
@@ -65,11 +59,11 @@ def write(points: Sequence[Point]) -> None:
         _line("limit", LEFT, y, RIGHT, y),
         _text(RIGHT, y - 5, "what a partition serves in a second: 3,000", "end"),
     ]
-    parts += [_text(x_of(each.sessions), BOTTOM + 20, f"{each.sessions:,}", "middle") for each in points]
+    parts += [_text(x_of(sessions), BOTTOM + 20, f"{sessions:,}", "middle") for sessions, *_ in points]
     parts.append(_text((LEFT + RIGHT) / 2, BOTTOM + 42, "sessions of the organization", "middle"))
     lines = {
-        "counted": [(each.sessions, each.counted) for each in points],
-        "walked": [(each.sessions, each.walked) for each in points if each.walked],
+        "counted": [(sessions, units) for sessions, units, _ in points],
+        "walked": [(sessions, units) for sessions, _, units in points if units],
     }
     for kind, line in lines.items():
         places = [(x_of(sessions), y_of(units)) for sessions, units in line]

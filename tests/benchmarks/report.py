@@ -6,10 +6,10 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tests.service import ROOT
 
@@ -20,17 +20,20 @@ class Table(NamedTuple):
     """Figures with a name for each column."""
 
     title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    columns: Mapping[str, str]
+    """How each column's cells are formatted; numbers, which have a format, stand on the right."""
+    rows: Sequence[Sequence[Any]]
     notes: str = ""
 
     @property
     def markdown(self) -> str:
-        def is_numeric(column: int) -> bool:
-            return all(re.fullmatch(r"[\d.,-]+", row[column]) for row in self.rows)
-
-        aligned = ["---:" if is_numeric(number) else "---" for number in range(len(self.columns))]
-        lines = [f"| {' | '.join(cells)} |" for cells in (self.columns, aligned, *self.rows)]
+        formats = list(self.columns.values())
+        aligned = ["---:" if each else "---" for each in formats]
+        cells = [
+            ["-" if cell is None else format(cell, formats[place]) for place, cell in enumerate(row)]
+            for row in self.rows
+        ]
+        lines = [f"| {' | '.join(each)} |" for each in (self.columns, aligned, *cells)]
         return "\n".join([f"**{self.title}**", "", *lines, *(["", self.notes] if self.notes else [])])
 
 
@@ -47,35 +50,25 @@ class Goal(NamedTuple):
 
 
 def finish(section: str, goals: Sequence[Goal], tables: Sequence[Table], *, is_complete: bool) -> None:
-    """Print goals and tables, and write those of a complete run into the document; see `end`."""
+    """Print goals and tables, and write those of a complete run into docs/benchmarks.md; see `end`."""
+    rows = [(*goal, "yes" if goal.is_met else "NO") for goal in goals]
+    tables = [Table("Goals", {"goal": "", "at most": "g", "measured": ".3g", "met": ""}, rows), *tables]
     if is_complete:
-        publish(section, [goals_table(goals), *tables])
+        publish(section, f"Measured on {machine()}.", tables)
     end(goals, tables)
 
 
 def end(goals: Sequence[Goal], tables: Sequence[Table]) -> None:
-    """Print goals and tables, and exit with status 1 if a goal is missed."""
-    print("\n\n".join(table.markdown for table in (goals_table(goals), *tables)))
-    if not all(goal.is_met for goal in goals):
-        sys.exit("Not every goal is met.")
+    """Print tables, and exit with status 1 if a goal is missed."""
+    print("\n\n".join(table.markdown for table in tables))
+    missed = [goal for goal in goals if not goal.is_met]
+    if missed:
+        sys.exit(f"Not every goal is met: {missed}")
 
 
-def goals_table(goals: Sequence[Goal]) -> Table:
-    """Return the goals as a table."""
-    rows = [(goal.name, f"{goal.most:g}", f"{goal.measured:.3g}", "yes" if goal.is_met else "NO") for goal in goals]
-    return Table("Goals", ("goal", "at most", "measured", "met"), rows)
-
-
-def publish(section: str, tables: Sequence[Table], document: Path = DOCUMENT, origin: str = "") -> None:
-    """Put tables into a document in the place of what the section had before.
-
-    Args:
-        section: its name in the document's comments.
-        tables: what to write.
-        document: the document.
-        origin: a sentence on where the figures come from; if empty, the machine they were measured on.
-    """
-    body = "\n\n".join([origin or f"Measured on {machine()}.", *(table.markdown for table in tables)])
+def publish(section: str, origin: str, tables: Sequence[Table], document: Path = DOCUMENT) -> None:
+    """Put tables, and a sentence on where they come from, in the place of what a document's section had before."""
+    body = "\n\n".join([origin, *(table.markdown for table in tables)])
     begins, ends = f"<!-- {section}: begins; written by make bench -->", f"<!-- {section}: ends -->"
     before, rest = document.read_text().split(begins)
     after = rest.split(ends)[1]
@@ -87,11 +80,6 @@ def machine() -> str:
     found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     processor = found[1] if found else platform.machine()
     return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}"
-
-
-def whole(number: float) -> str:
-    """Return a count with separators."""
-    return f"{number:,.0f}"
 
 
 def say(text: str) -> None:

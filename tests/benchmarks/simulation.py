@@ -87,6 +87,12 @@ class Simulation:
         """Return the 99th percentile of the lag."""
         return self.lags[ceil(0.99 * len(self.lags)) - 1]
 
+    @property
+    def cell(self) -> str:
+        """Return what the table shows."""
+        cancelled = self.tally["cancelled"] / self.tally["transactions"]
+        return f"{self.lag:.2f} s, {cancelled:.0%}, {self.tally['write units'] / len(self.lags):.1f}"
+
     def _sessions(self, rate: float, agents: int, seconds: float) -> Iterable[Session]:
         created = random.expovariate(rate)
         while created < seconds:
@@ -178,17 +184,12 @@ def main() -> None:
         worst = max(result.lag for (shards, _), result in results.items() if shards <= most)
         goals.append(report.Goal(f"seconds of lag up to {most} shards, 99th percentile", goal, worst))
     goals.append(report.Goal("seconds of lag of a lone session", GOAL_LONE, lone))
-    columns = ["shards", *(f"{rate} a second, {agents} agent{'s' * (agents > 1)}" for rate, agents in LOADS)]
-    rows = [[str(shards), *(_cell(results[shards, each]) for each in LOADS)] for shards in SHARDS]
+    columns = {"shards": "d"} | {f"{rate} a second, {agents} agent{'s' * (agents > 1)}": "" for rate, agents in LOADS}
+    rows = [[shards, *(results[shards, each].cell for each in LOADS)] for shards in SHARDS]
     notes = "Lag at the 99th percentile; cancelled transactions; write units of counting a session."
     table = report.Table("Lag by load and shards", columns, rows, notes)
-    report.publish("simulation", [table], DOCUMENT, f"Simulated, seed {SEED}; nothing was measured.")
+    report.publish("simulation", f"Simulated, seed {SEED}; nothing was measured.", [table], DOCUMENT)
     report.end(goals, [table])
-
-
-def _cell(result: Simulation) -> str:
-    cancelled = result.tally["cancelled"] / result.tally["transactions"]
-    return f"{result.lag:.2f} s, {cancelled:.0%}, {result.tally['write units'] / len(result.lags):.1f}"
 
 
 if __name__ == "__main__":

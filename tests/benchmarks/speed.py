@@ -13,25 +13,19 @@ import shutil
 import statistics
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from http.client import HTTPConnection
-from io import BytesIO
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from layers.build import runtime_python
-from tests.benchmarks import ledger
-from tests.benchmarks.engine import BUILD
+from tests.benchmarks.ledger import AUTHORIZE, BUILT, FLOOR, IDIOMATIC, LEDGER, OURS, SCRATCH, SOURCES, USUAL, Contender
 from tests.benchmarks.report import Goal, Table, finish, say
 from tests.benchmarks.speed_engine import LISTS, SIZES
-from tests.service import KEY, ROOT, TEMPLATE, authorizer_event, event
+from tests.service import KEY, ROOT, TEMPLATE, authorizer_event, list_event
 
 HERE: Final = Path(__file__).parent
-BUILT: Final = ROOT / ".aws-sam" / "build"
-SCRATCH: Final = BUILD / "speed"
 
 STARTS: Final = 21
 """Fresh processes of each contender."""
@@ -41,22 +35,6 @@ REQUESTS: Final = 10
 WAIT: Final = 5
 """Milliseconds that DynamoDB takes for each response in the ledger's column of times."""
 
-
-class Contender(NamedTuple):
-    """A handler, and the folders that are on its path as in Lambda."""
-
-    name: str
-    module: str
-    folders: tuple[Path, ...]
-    variables: Mapping[str, str] = MappingProxyType({})
-    has_bytecode: bool = True
-
-
-LAYERS: Final = (BUILT / "SessionsLayer" / "python", BUILT / "DependenciesLayer" / "python")
-OURS: Final = Contender("list_sessions", "app", (BUILT / "ListSessionsFunction", *LAYERS))
-AUTHORIZE: Final = Contender("authorize", "app", (BUILT / "AuthorizeFunction", *LAYERS))
-IDIOMATIC: Final = Contender("idiomatic", "idiomatic", (SCRATCH / "idiomatic",))
-FLOOR: Final = Contender("floor", "floor", (SCRATCH / "floor", LAYERS[1]))
 
 Times = dict[str, list[float]]
 """Milliseconds of every turn, by contender."""
@@ -69,12 +47,10 @@ def main() -> None:
     if not (BUILT / "ListSessionsFunction").exists():
         sys.exit("Nothing is built; `make build` does it.")
     prepare(python)
-    usual = [usual_contender(each) for each in (*ledger.LEDGER, ledger.NOTHING)]
     with ExitStack() as stack:
         port = stack.enter_context(engine())
-        workers = {
-            each.name: stack.enter_context(worker(python, each, port)) for each in (OURS, IDIOMATIC, FLOOR, *usual)
-        }
+        contenders = (OURS, IDIOMATIC, FLOOR, *LEDGER)
+        workers = {each.name: stack.enter_context(worker(python, each, port)) for each in contenders}
         requests = compare(workers, port)
         say("measuring pages ...")
         warm = {size: measure_pages(workers, size, turns, "cpu_ms") for size in SIZES}
@@ -82,11 +58,11 @@ def main() -> None:
         waiting = measure_pages(workers, 20, turns, "wall_ms")
         ask_engine(port)
         say("measuring starts ...")
-        start = measure_starts(python, port, (OURS, AUTHORIZE, IDIOMATIC, FLOOR, *usual), starts)
-    sizes = {each.name: zipped(each.folders) / 1e6 for each in (OURS, AUTHORIZE, IDIOMATIC)}
+        start = measure_starts(python, port, (AUTHORIZE, *contenders), starts)
+    sizes = {each.name: zipped(each.folders) for each in (OURS, AUTHORIZE, IDIOMATIC)}
 
     def ratio(times: Times) -> float:
-        return middle(times[OURS.name]) / middle(times[IDIOMATIC.name])
+        return statistics.median(times[OURS.name]) / statistics.median(times[IDIOMATIC.name])
 
     goals = [
         Goal("start-up, to the idiomatic one", 0.9, ratio(start)),
@@ -107,34 +83,20 @@ def prepare(python: str) -> None:
     (SCRATCH / "floor").mkdir()
     for name in ("idiomatic", "floor"):
         shutil.copyfile(HERE / f"{name}.py", SCRATCH / name / f"{name}.py")
-    ledger.write_modules(SCRATCH / "usual")
+    USUAL.mkdir()
+    for each in LEDGER:
+        (USUAL / f"{each.module}.py").write_text(each.program + "from app import handler\n")
     compiling = [python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(SCRATCH)]
     subprocess.run(compiling, check=True)
     for folder in OURS.folders:
-        copy = SCRATCH / "without_bytecode" / folder.relative_to(ROOT)
+        copy = SOURCES / folder.relative_to(ROOT)
         shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
 
 
-def usual_contender(deviation: ledger.Deviation) -> Contender:
-    """Return the product with one usual way put back."""
-    folders = OURS.folders
-    if not deviation.has_bytecode:
-        folders = tuple(SCRATCH / "without_bytecode" / folder.relative_to(ROOT) for folder in folders)
-    if deviation.needs_idiomatic:
-        folders += IDIOMATIC.folders
-    variables = {"AWS_DATA_PATH": str(IDIOMATIC.folders[0] / deviation.data_path)} if deviation.data_path else {}
-    return Contender(deviation.name, ledger.module_name(deviation), (SCRATCH / "usual", *folders), variables)
-
-
-def zipped(folders: Sequence[Path]) -> int:
-    """Return the bytes of a function with its layers as they are uploaded."""
-    archive = BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        for folder in folders:
-            for path in sorted(folder.rglob("*")):
-                if path.is_file():
-                    file.write(path, path.relative_to(folder))
-    return len(archive.getvalue())
+def zipped(folders: Sequence[Path]) -> float:
+    """Return the megabytes of a function with its layers as they are uploaded."""
+    archive = str(SCRATCH / "archive")
+    return sum(Path(shutil.make_archive(archive, "zip", folder)).stat().st_size for folder in folders) / 1e6
 
 
 # ---------------------------------------------------------------------------------------- processes
@@ -161,7 +123,7 @@ class Worker:
 @contextmanager
 def worker(python: str, contender: Contender, port: int) -> Iterator[Worker]:
     """Start a contender, which responds to one request."""
-    first = authorizer_event(KEY) if contender is AUTHORIZE else list_event(20)
+    first = authorizer_event(KEY) if contender is AUTHORIZE else whole_list(20)
     environment = {
         **TEMPLATE.function("list_sessions").environment,
         **TEMPLATE.function("authorize").environment,
@@ -180,8 +142,9 @@ def worker(python: str, contender: Contender, port: int) -> Iterator[Worker]:
         "FIRST_EVENT": json.dumps(first),
         "LANG": "C.UTF-8",
         "PATH": os.environ["PATH"],
-        **contender.variables,
     }
+    if contender.data_path:
+        environment["AWS_DATA_PATH"] = contender.data_path
     # -I: nothing on the path but the folders; -B: like Lambda's file system, takes no bytecode.
     command = [python, "-I", "-B", str(HERE / "speed_worker.py")]
     with subprocess.Popen(
@@ -217,11 +180,9 @@ def ask_engine(port: int, wait: float = 0) -> int:
     return int(json.loads(connection.getresponse().read())["served"])
 
 
-def list_event(limit: int) -> dict[str, Any]:
+def whole_list(size: int) -> dict[str, Any]:
     """Return the event for the whole list of the organization with so many sessions."""
-    made = event(f"limit={limit}")
-    made["requestContext"]["authorizer"] = {"organization_id": LISTS[limit].id, "principalId": "bench"}
-    return made
+    return list_event(f"limit={size}", {"organization_id": LISTS[size].id, "principalId": "bench"})
 
 
 # ------------------------------------------------------------------------------------------ measuring
@@ -234,7 +195,7 @@ def compare(workers: Mapping[str, Worker], port: int) -> dict[str, int]:
         bodies = {}
         for name, each in workers.items():
             before = ask_engine(port)
-            response = each.call(list_event(size))["response"]
+            response = each.call(whole_list(size))["response"]
             requests[name] = ask_engine(port) - before
             assert response["statusCode"] == 200, response
             bodies[name] = json.loads(response["body"])
@@ -251,8 +212,8 @@ def measure_pages(workers: Mapping[str, Worker], size: int, turns: int, unit: st
     times: Times = {name: [] for name in workers}
     for _ in range(turns):
         for name, each in workers.items():
-            each.call(list_event(size))  # whoever comes after another one finds the caches cold
-            times[name].append(each.call(list_event(size), REQUESTS)[unit])
+            each.call(whole_list(size))  # whoever comes after another one finds the caches cold
+            times[name].append(each.call(whole_list(size), REQUESTS)[unit])
     return times
 
 
@@ -274,26 +235,26 @@ def contenders_table(
 ) -> Table:
     """Return CPU, start and size of each contender."""
 
-    def shown(times: Times, name: str, digits: int) -> str:
+    def shown(times: Times, name: str, digits: int) -> str | None:
         if name not in times:
-            return "-"
-        low, _, high = statistics.quantiles(times[name], n=4)
-        share = middle(times[name]) / middle(times[IDIOMATIC.name])
-        return f"{middle(times[name]):.{digits}f} ({low:.{digits}f} to {high:.{digits}f}); {share:.2f}"
+            return None
+        low, middle, high = statistics.quantiles(times[name], n=4)
+        share = middle / statistics.median(times[IDIOMATIC.name])
+        return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f}); {share:.2f}"
 
     return Table(
         "CPU in milliseconds: median, quartiles; ratio to the idiomatic implementation",
-        ("contender", "page of 20", "page of 100", "start-up", "requests to DynamoDB", "zipped, MB"),
+        {"contender": "", "page of 20": "", "page of 100": "", "start-up": ""}
+        | {"requests to DynamoDB": "d", "zipped, MB": ".1f"},
         [
             (
-                each.name,
-                shown(warm[20], each.name, 2),
-                shown(warm[100], each.name, 2),
-                shown(start, each.name, 0),
-                str(requests.get(each.name, 1)),
-                f"{sizes[each.name]:.1f}" if each.name in sizes else "-",
+                name,
+                *(shown(warm[size], name, 2) for size in SIZES),
+                shown(start, name, 0),
+                requests.get(name, 1),
+                sizes.get(name),
             )
-            for each in (OURS, AUTHORIZE, IDIOMATIC, FLOOR)
+            for name in (OURS.name, AUTHORIZE.name, IDIOMATIC.name, FLOOR.name)
         ],
         "CPU of all threads. Start-up: a fresh process, from a bare interpreter to the first response (a page of 20; "
         "`authorize`: one key). Size: function and layers.",
@@ -301,38 +262,20 @@ def contenders_table(
 
 
 def ledger_table(warm: Mapping[int, Times], waiting: Times, start: Times) -> Table:
-    """Return what each usual way, put back alone, takes more than the product."""
+    """Return what each usual way, put back alone, takes more than the product: by the tenth percentiles."""
 
     def more(times: Times, name: str, digits: int) -> str:
-        usual, ours = quick(times[name]), quick(times[OURS.name])
+        usual, ours = (sorted(times[each])[len(times[each]) // 10] for each in (name, OURS.name))
         return f"{usual - ours:+.{digits}f} ({(usual - ours) / ours:+.0%})"
 
+    columns = ("here", "usual", "start-up, CPU", "page of 20, CPU", "page of 100, CPU")
+    shown = ((start, 0), (warm[20], 2), (warm[100], 2), (waiting, 1))
     return Table(
         "Ledger: milliseconds more with the usual way put back, alone",
-        ("here", "usual", "start-up, CPU", "page of 20, CPU", "page of 100, CPU", f"first page at {WAIT} ms a request"),
-        [
-            (
-                each.name,
-                each.usual,
-                more(start, each.name, 0),
-                more(warm[20], each.name, 2),
-                more(warm[100], each.name, 2),
-                more(waiting, each.name, 1),
-            )
-            for each in (*ledger.LEDGER, ledger.NOTHING)
-        ],
+        dict.fromkeys((*columns, f"first page at {WAIT} ms a request"), ""),
+        [(each.name, each.usual, *(more(times, each.name, digits) for times, digits in shown)) for each in LEDGER],
         "The fastest tenths of the turns are compared; the last row is the noise floor.",
     )
-
-
-def quick(values: Sequence[float]) -> float:
-    """Return the tenth percentile."""
-    return sorted(values)[len(values) // 10]
-
-
-def middle(values: Sequence[float]) -> float:
-    """Return the median."""
-    return statistics.median(values)
 
 
 if __name__ == "__main__":
