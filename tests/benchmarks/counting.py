@@ -16,10 +16,10 @@ from contextlib import redirect_stdout
 from io import StringIO
 from typing import Any, Final, NamedTuple
 
-from sessions.schema import marker_session_id
 from tests.benchmarks import dataset, engine
 from tests.benchmarks.dataset import Organization
 from tests.benchmarks.report import Goal, Table, finish, say
+from tests.counting.rows import expected, numbers
 from tests.service import CONTEXT, item_of, load, stream_record
 
 SESSIONS: Final = 1_000
@@ -129,17 +129,8 @@ def measure(handler: Any, meter: Meter, order: str, organization: Organization, 
 
 def check(client: Any, organization: Organization) -> None:
     """Raise AssertionError unless the count rows of an organization agree with its sessions."""
-    found = [
-        row
-        for page in client.get_paginator("scan").paginate(TableName="counts")
-        for row in page["Items"]
-        if marker_session_id(row) is None and row["scope"]["S"].split("#")[0] == organization.id
-    ]
-
-    def by_row(row: Any) -> tuple[str, str]:
-        return row["scope"]["S"], row["bucket"]["S"]
-
-    assert sorted(found, key=by_row) == sorted(dataset.count_rows(organization), key=by_row), "the counts are wrong"
+    found = {place: number for place, number in numbers(client).items() if place[0].startswith(organization.id)}
+    assert found == expected(organization.sessions(organization.keys)), "the counts are wrong"
 
 
 def goals_of(measured: Sequence[Measured]) -> list[Goal]:

@@ -164,16 +164,8 @@ def spoiled(spoil: Callable[[bytes], bytes], then: str = "next") -> Fault:
     return lambda carry_out: (spoil(carry_out()), then)
 
 
-def nothing(_body: bytes) -> bytes:
-    return b""
-
-
 def part_of_head(_body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Le"
-
-
-def head(body: bytes) -> bytes:
-    return response(body)[: -len(body)]
 
 
 def part_of_body(body: bytes) -> bytes:

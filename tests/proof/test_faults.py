@@ -15,8 +15,18 @@ from sessions.counting import writer
 from sessions.errors import Unavailable
 from sessions.paging import finder
 from tests.counting.rows import Numbers, expected, numbers_of
-from tests.proof import faulty_engine
-from tests.proof.faulty_engine import Fault, FaultyEngine, chunked, error, half, instead, response, spoiled
+from tests.proof.faulty_engine import (
+    Fault,
+    FaultyEngine,
+    chunked,
+    error,
+    half,
+    instead,
+    part_of_body,
+    part_of_head,
+    response,
+    spoiled,
+)
 from tests.service import CONTEXT, KEY, Service, item_of, load, newest_first, session, stream_record
 
 AWS_VARIABLES: Final = {
@@ -24,7 +34,7 @@ AWS_VARIABLES: Final = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
 }
-READ_TIMEOUT: Final = 0.25
+READ_TIMEOUT: Final = 0.4
 ALWAYS: Final = 10**6
 
 SESSIONS: Final = [
@@ -48,20 +58,20 @@ RETRIED: Final[dict[str, Fault]] = {
     "503 without a body": instead(b"", 503),
     "503 in HTML": instead(HTML, 503, "text/html"),
     "504 in HTML": instead(HTML, 504, "text/html"),
-    "reset before the response": spoiled(faulty_engine.nothing, "reset"),
-    "reset in the head": spoiled(faulty_engine.part_of_head, "reset"),
-    "reset in the body": spoiled(faulty_engine.part_of_body, "reset"),
-    "closed before the response": spoiled(faulty_engine.nothing, "close"),
+    "reset before the response": spoiled(lambda _: b"", "reset"),
+    "reset in the head": spoiled(part_of_head, "reset"),
+    "reset in the body": spoiled(part_of_body, "reset"),
+    "closed before the response": spoiled(lambda _: b"", "close"),
     "chunks without an end": spoiled(chunked, "close"),
-    "no first byte": spoiled(faulty_engine.nothing, "wait"),
-    "no body": spoiled(faulty_engine.head, "wait"),
+    "no first byte": spoiled(lambda _: b"", "wait"),
+    "no body": spoiled(lambda body: response(body)[: -len(body)], "wait"),
 }
 """Faults after which botocore tries again."""
 
 NOT_RETRIED: Final[dict[str, Fault]] = {
     "503 that is not UTF-8": instead(NOT_UTF_8, 503),
-    "closed in the head": spoiled(faulty_engine.part_of_head, "close"),
-    "closed in the body": spoiled(faulty_engine.part_of_body, "close"),
+    "closed in the head": spoiled(part_of_head, "close"),
+    "closed in the body": spoiled(part_of_body, "close"),
     "half a body": spoiled(lambda body: response(half(body))),
     "half a body in chunks": spoiled(lambda body: chunked(body, b"0\r\n\r\n")),
     "half a body without a length": spoiled(lambda body: response(half(body), framing="Connection: close"), "close"),
@@ -82,7 +92,9 @@ REFUSED: Final[dict[str, Fault]] = {
 
 FAULTS: Final = RETRIED | NOT_RETRIED | REFUSED
 
-each_fault = pytest.mark.parametrize("name", FAULTS)
+each_fault = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name == "no body" else name for name in FAULTS]
+)
 
 PAGE: Final = (200, {"data": newest_first(SESSIONS)[55:65], "total": len(SESSIONS), "offset": 55, "limit": 10})
 BUSY: Final = "The service is busy or cannot be reached; try again shortly."
