@@ -76,8 +76,17 @@ class Template(NamedTuple):
 
     @classmethod
     def read(cls, path: Path = ROOT / "template.yaml", parameters: Mapping[str, str] | None = None) -> Template:
-        """Return the template of a file, with these parameters in place of their defaults."""
-        resources = _Resources(load(path.read_text(encoding="utf-8")), parameters or {})
+        """Return the template of a file, with these parameters in place of their defaults.
+
+        Raises:
+            ValueError: CloudFormation would refuse a parameter; the text says what the parameter accepts.
+        """
+        document = load(path.read_text(encoding="utf-8"))
+        for name, value in (parameters or {}).items():
+            declared = document["Parameters"][name]
+            if re.fullmatch(declared.get("AllowedPattern", ".*"), value) is None:
+                raise ValueError(declared["ConstraintDescription"])
+        resources = _Resources(document, parameters or {})
         functions = dict(resources.of_type("AWS::Serverless::Function"))
         ((_, api),) = resources.of_type("AWS::Serverless::Api")
         return cls(

@@ -75,6 +75,10 @@ def main() -> int:
 def start(settings: Settings) -> None:
     """Start everything, or raise CannotStart; all threads are daemons, so that nothing has to be stopped."""
     # Mistakes are reported before the slow work begins.
+    try:
+        template = Template.read(parameters={"CorsOrigins": settings.cors_origins})
+    except ValueError as error:
+        raise CannotStart(f"CORS_ORIGINS must be {error}.") from None
     listener = _open(settings.host, settings.port, "PORT")
     seed = Seed(settings.data) if settings.data else None
     dynamodb_listener = None if settings.endpoint else _open(settings.host, settings.dynamodb_port, "DYNAMODB_PORT")
@@ -83,8 +87,6 @@ def start(settings: Settings) -> None:
     url = url_of(dynamodb_listener) if dynamodb_listener else str(settings.endpoint)
     _use_engine(url, is_embedded=dynamodb_listener is not None)
     engine = EmbeddedDynamoDB(dynamodb_listener) if dynamodb_listener else None
-
-    template = Template.read(parameters={"CorsOrigins": ",".join(settings.cors_origins)})
 
     functions = {each.name: LocalFunction(each, is_verbose=settings.is_verbose) for each in template.called_functions}
     dynamodb, streams = create_clients(url)
