@@ -97,7 +97,7 @@ bench: $(VENV)/dev build ## Measure, and write the figures into docs (needs Node
 proof: $(VENV)/dev ## Faults, hostile input, load and kills at full size (needs Node; docs/proof.md says how long)
 	HYPOTHESIS_PROFILE=proof $(BIN)/python -m pytest -o faulthandler_timeout=1800 -m 'long or not long' tests/proof tests/counting/test_model.py
 
-mutants: $(VENV)/dev ## Change the code in small ways and see that a test notices (hours; MUTANTS='sessions.histograms*' for some)
+mutants: $(VENV)/dev ## Change the code in small ways and see that a test notices (half an hour; MUTANTS='sessions.histograms*' for some)
 	rm -rf build/mutants && mkdir -p build/mutants/src
 	cp -R docs events functions layers ops tests pyproject.toml template.yaml build/mutants
 	cp -R layers/sessions build/mutants/src

@@ -133,10 +133,11 @@ def test_25_sessions_take_at_most_two_transactions(engine: Hooked, sessions: lis
 
 
 @pytest.mark.parametrize(("number", "sizes"), [(96, [100]), (97, [100, 5])])
-def test_transaction_is_filled_up_to_100_actions(engine: Hooked, number: int, sizes: list[int]) -> None:
+def test_transaction_is_filled_up_to_100_actions(engine: Hooked, number: int, sizes: list[int], lines: Lines) -> None:
     sessions = [session(each, created_at="2026-11-23T16:41:46.000000Z") for each in range(number)]
     deliver(*map(insert, sessions))
     assert [len(actions) for actions in transactions(engine)] == sizes  # a marker each, and four rows for all
+    assert lines()[0]["Transactions"] == [len(sizes)]
     assert numbers(engine) == expected(sessions)
 
 

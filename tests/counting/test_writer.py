@@ -116,7 +116,9 @@ def test_uncounted_session_has_dynamodbs_reason(
 
 
 @pytest.mark.parametrize("name", IndexKeys._fields)
-@pytest.mark.parametrize("before", [None, KEYS], ids=["not counted", "counted"])
+@pytest.mark.parametrize(
+    "before", [None, KEYS, KEYS._replace(organization_agent=None)], ids=["not counted", "counted", "without an agent"]
+)
 def test_marker_changed_after_it_was_read_is_read_again(before: IndexKeys | None, name: str) -> None:
     def around(operation: str, _parameters: dict[str, Any], proceed: Callable[[], Any]) -> Any:
         if operation == "transact_write_items" and len(engine.called(operation)) == 1:
