@@ -9,24 +9,30 @@ from __future__ import annotations
 
 import json
 import time
-import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from typing import Final
+
+from botocore import xform_name
 
 from tests.benchmarks import dataset
-from tests.service import item_of
+from tests.counting.memory import Memory
+from tests.proof.faulty_engine import response
+from tests.service import Service, item_of
 
 SIZES: Final = (20, 100)
 LISTS: Final = {size: dataset.spread(size) for size in SIZES}
 
 
-def prepared() -> dict[str, list[dict[str, Any]]]:
-    """Return items by the value of their partition key, newest first."""
-    items = {each.id: [item_of(session) for session in each.sessions(each.keys)] for each in LISTS.values()}
+def filled() -> Memory:
+    """Return tables with the lists, their count rows and one key."""
+    memory = Memory()
     for each in LISTS.values():
-        rows = [row for row in dataset.count_rows(each, of_agents=False) if row["bucket"]["S"].startswith("M")]
-        items[f"counts of {each.id}"] = sorted(rows, key=lambda row: str(row["bucket"]["S"]), reverse=True)
-    return items
+        for session in each.sessions(each.keys):
+            memory.put_item("sessions", item_of(session))
+        for row in dataset.count_rows(each):
+            memory.put_item("counts", row)
+    Service(memory).issue()
+    return memory
 
 
 class Engine(BaseHTTPRequestHandler):
@@ -34,43 +40,24 @@ class Engine(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    prepared = prepared()
+    memory = filled()
     encoded: dict[bytes, bytes] = {}  # noqa: RUF012
     served = 0
     wait = 0.0
 
     def do_GET(self) -> None:
         Engine.wait = float(self.path.partition("?")[2] or 0) / 1000
-        self._send(json.dumps({"served": Engine.served}).encode())
+        self.wfile.write(response(json.dumps({"served": Engine.served}).encode()))
 
     def do_POST(self) -> None:
         request = self.rfile.read(int(self.headers["Content-Length"]))
         Engine.served += 1
         if request not in self.encoded:
-            self.encoded[request] = json.dumps(self._response(json.loads(request)), ensure_ascii=False).encode()
+            operation = getattr(self.memory, xform_name(self.headers["X-Amz-Target"].partition(".")[2]))
+            found = {"ConsumedCapacity": {"CapacityUnits": 0.5}} | operation(**json.loads(request))
+            self.encoded[request] = response(json.dumps(found, ensure_ascii=False).encode())
         time.sleep(Engine.wait)
-        self._send(self.encoded[request])
-
-    def _response(self, request: dict[str, Any]) -> dict[str, Any]:
-        if self.headers["X-Amz-Target"].endswith("GetItem"):
-            return {"Item": {"organization_id": {"S": LISTS[20].id}, "name": {"S": "bench"}}}
-        scope = next(iter(request["ExpressionAttributeValues"].values()))["S"]
-        items = self.prepared[scope if "IndexName" in request else f"counts of {scope}"]
-        page = items[: request.get("Limit", len(items))]
-        response: dict[str, Any] = {"Count": len(page), "Items": page, "ScannedCount": len(page)}
-        if "ReturnConsumedCapacity" in request:
-            response["ConsumedCapacity"] = {"CapacityUnits": 0.5, "TableName": request["TableName"]}
-        if request.get("Limit") == len(page):
-            response["LastEvaluatedKey"] = {name: page[-1][name] for name in ("organization_id", "created_at_id", "id")}
-        return response
-
-    def _send(self, body: bytes) -> None:
-        head = (
-            "HTTP/1.1 200 OK\r\nServer: Server\r\nDate: Mon, 23 Nov 2026 16:41:46 GMT\r\n"
-            f"Content-Type: application/x-amz-json-1.0\r\nContent-Length: {len(body)}\r\nConnection: keep-alive\r\n"
-            f"x-amzn-RequestId: {'A' * 52}\r\nx-amz-crc32: {zlib.crc32(body)}\r\n\r\n"
-        )
-        self.wfile.write(head.encode() + body)
+        self.wfile.write(self.encoded[request])
 
     def log_message(self, *_: object) -> None:
         """Print nothing: the output of this process is its port."""
