@@ -19,7 +19,6 @@ import boto3
 import pytest
 
 from tests.benchmarks import engine
-from tests.proof.conftest import Record
 from tests.proof.load_model import (
     BUSY,
     ORGANIZATIONS,
@@ -154,7 +153,7 @@ def fill(client: Any) -> None:
     Service(client).issue()
 
 
-def test_every_response_under_load_may_be_right(tmp_path: Path, record: Record) -> None:
+def test_every_response_under_load_may_be_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stop = tmp_path / "stop"
     with engine.running() as client, ProcessPoolExecutor(WORKERS + 1, get_context("spawn")) as pool:
         fill(client)
@@ -176,10 +175,11 @@ def test_every_response_under_load_may_be_right(tmp_path: Path, record: Record) 
         wrong += [] if fault is None else [f"{request}: {fault}"]
     writes = sum(len(life.changes) for life in lives)
     first, last = (sum(each.memory[end] for each in done) / WORKERS / 1e6 for end in (0, -1))
-    record("requests", f"{sum(statuses.values()):,} by {WORKERS} processes; {writes:,} writes beside them")
-    record("statuses", ", ".join(f"{name}: {number:,}" for name, number in sorted(statuses.items())))
-    record("pages", f"{statuses['200']:,} checked, of which {exact:,} had to be exact; wrong: {len(wrong)}")
-    record("memory of a process", f"{first:.1f} MB after the first thousand requests, {last:.1f} MB after the last")
+    with capsys.disabled():
+        print(f"\n{sum(statuses.values()):,} requests by {WORKERS} processes; {writes:,} writes beside them")
+        print(", ".join(f"{name}: {number:,}" for name, number in sorted(statuses.items())))
+        print(f"{statuses['200']:,} pages, of which {exact:,} had to be exact; wrong: {len(wrong)}")
+        print(f"memory of a process: {first:.1f} MB after the first thousand requests, {last:.1f} MB after the last")
     assert wrong == []
     assert set(statuses) == {"200", *OTHERS}
     assert 0 < exact < statuses["200"]
