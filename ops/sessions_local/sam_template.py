@@ -22,9 +22,6 @@ ACCOUNT: Final = PSEUDO_PARAMETERS["AWS::AccountId"]
 _OPEN_METHOD: Final = "x-amazon-apigateway-any-method"
 _INTEGRATION: Final = "x-amazon-apigateway-integration"
 
-TIMEOUT_DEFAULT: Final = 3
-"""Seconds that a function has when the template does not say ('Configure Lambda function timeout')."""
-
 
 class Table(NamedTuple):
     """A DynamoDB table."""
@@ -60,7 +57,7 @@ class EventSource(NamedTuple):
     function: str
     starting_position: str
     batch_size: int
-    retries: int  # -1 for no limit
+    retries: int
 
 
 class Template(NamedTuple):
@@ -132,7 +129,7 @@ def _function(logical_id: str, properties: dict[str, Any], root: Path) -> Functi
         folder=root / properties["CodeUri"],
         handler=properties["Handler"],
         environment={variable: str(value) for variable, value in variables.items()},
-        timeout=float(properties.get("Timeout", TIMEOUT_DEFAULT)),
+        timeout=float(properties["Timeout"]),
         memory=int(properties["MemorySize"]),
     )
 
@@ -150,7 +147,6 @@ def _routes(paths: dict[str, Any]) -> Iterator[Route]:
 
 
 def _event_sources(functions: Mapping[str, dict[str, Any]]) -> Iterator[EventSource]:
-    """Return the mappings of streams; defaults are CreateEventSourceMapping's."""
     for logical_id, function in functions.items():
         for event in function.get("Events", {}).values():
             if event["Type"] == "DynamoDB":
@@ -159,8 +155,8 @@ def _event_sources(functions: Mapping[str, dict[str, Any]]) -> Iterator[EventSou
                     table=local_name(properties["Stream"].partition(".")[0]),
                     function=local_name(logical_id),
                     starting_position=properties["StartingPosition"],
-                    batch_size=properties.get("BatchSize", 100),
-                    retries=properties.get("MaximumRetryAttempts", -1),
+                    batch_size=properties["BatchSize"],
+                    retries=properties["MaximumRetryAttempts"],
                 )
 
 

@@ -85,7 +85,7 @@ class StreamPoller:
             except Exception as error:
                 failed, reason = 0, str(error)
             batch, retries = batch[failed:], 0 if failed else retries + 1
-            if batch and retries > self._mapping.retries >= 0:
+            if batch and retries > self._mapping.retries:
                 key = json.dumps(batch[0]["dynamodb"].get("Keys"))
                 self._say(f"{key} is not counted: {reason}. `sessions counts rebuild` counts it.")
                 batch, retries = batch[1:], 0

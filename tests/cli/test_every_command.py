@@ -53,23 +53,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_these_are_the_commands() -> None:
-    assert LEAVES == [
-        ("counts", "rebuild"),
-        ("counts", "audit"),
-        ("counts", "redrive"),
-        ("keys", "create"),
-        ("keys", "list"),
-        ("keys", "revoke"),
-        ("load",),
-        ("export",),
-        ("status",),
-        ("rollback", "save"),
-        ("rollback", "restore"),
-        ("smoke",),
-    ]
-
-
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 @pytest.mark.parametrize("path", [path for _, path in ALL], ids=" ".join)
 def test_every_command_explains_itself(path: tuple[str, ...], flag: str) -> None:
@@ -95,14 +78,6 @@ def test_the_example_of_every_command_works_with_make_run(running: Running, path
     else:  # without a shell, and without the time that a process takes to start
         for line in here.splitlines():
             assert sessions(*line.split()[1:]).exit_code == 0
-
-
-def test_only_what_aws_alone_has_is_shown_with_a_stack() -> None:
-    assert [path for path in LEAVES if "--stack" in example(path)] == [
-        ("counts", "redrive"),
-        ("rollback", "save"),
-        ("rollback", "restore"),
-    ]
 
 
 def test_the_version_is_known() -> None:

@@ -157,11 +157,6 @@ def test_a_file_that_cannot_be_written_is_named(service: Service, path: str, sai
     assert fault("export", path) == said
 
 
-def test_a_folder_is_refused_before_the_table_is_read(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    replace(monkeypatch, service.dynamodb, scan=refusing("AccessDeniedException"))
-    assert fault("export", ".") == ".: Is a directory."
-
-
 @pytest.mark.parametrize("mode", [0o600, 0o640])
 def test_a_replaced_file_keeps_its_mode(service: Service, mode: int) -> None:
     service.put(session(1))
@@ -221,15 +216,6 @@ def test_two_exports_to_one_file_do_not_mix(service: Service, monkeypatch: pytes
     assert [sessions("export", "a.ndjson").exit_code, *ended] == [0, 0]
     assert newest_first(lines("a.ndjson")) == newest_first(map(session, range(3)))
     assert os.listdir() == ["a.ndjson"]
-
-
-def test_an_interrupted_export_leaves_no_unfinished_file(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    def terminate(_real: Any, **_: Any) -> Any:
-        raise SystemExit(143)
-
-    replace(monkeypatch, service.dynamodb, scan=terminate)
-    assert sessions("export", "a.ndjson").exit_code == 143
-    assert os.listdir() == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

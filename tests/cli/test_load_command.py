@@ -45,28 +45,6 @@ def test_fields_without_a_value_are_not_stored(service: Service) -> None:
     assert stored(service) == {FULL["id"]: item_of(least | {"tags": [], "capabilities": []})}
 
 
-TIMES = {
-    "2026-11-23t16:41:46z": "2026-11-23T16:41:46.000000Z",
-    "2026-11-23T16:41:46.123456999Z": "2026-11-23T16:41:46.123456Z",
-    "2026-11-23T16:41:46.25+05:45": "2026-11-23T10:56:46.250000Z",
-    "1999-12-31T23:59:60Z": "2000-01-01T00:00:00.000000Z",
-    "2100-01-01T00:30:00+00:31": "2099-12-31T23:59:00.000000Z",
-}
-
-
-def test_times_of_every_form_are_stored_in_one_form(service: Service) -> None:
-    loaded = [
-        session(number, created_at=time, updated_at=time, started_at=time, finished_at=time)
-        for number, time in enumerate(TIMES)
-    ]
-    assert sessions("load", "-", given=ndjson(*loaded)).exit_code == 0
-    found = stored(service)
-    for each, time in zip(loaded, TIMES.values(), strict=True):
-        item = found[each["id"]]
-        assert {item[name]["S"] for name in ("created_at", "updated_at", "started_at", "finished_at")} == {time}
-        assert item["created_at_id"]["S"] == f"{time}#{each['id']}"
-
-
 def line(**fields: Any) -> bytes:
     """A session that would be good but for these fields."""
     return json.dumps(session(1) | fields).encode()
@@ -208,18 +186,6 @@ def test_line_breaks_and_marks_of_other_systems_do_not_matter(service: Service) 
 
 def test_a_file_that_is_not_there_is_named() -> None:
     assert fault("load", "nowhere") == "nowhere: No such file or directory."
-
-
-NUMBERS = """[0, -1, 12345678901234567890123456789012345678, -99999999999999999999999999999999999999, 1e-7, 1e-120,
-    0.1, 2.5e-17, 1.7976931348623157, 9007199254740993, 5e125, -1.5e100, 3.141592653589793, 1e20]"""
-
-
-def test_numbers_of_a_config_come_back_as_they_were_given(service: Service) -> None:
-    given = with_config(NUMBERS.replace("\n", "").encode())
-    assert sessions("load", "-", given=given).exit_code == 0
-    assert sessions("counts", "rebuild").exit_code == 0
-    (capability,) = service.get().body["data"][0]["capabilities"]
-    assert capability == {"ref": "a", "config": json.loads(NUMBERS)}
 
 
 def test_of_two_lines_with_one_id_the_first_is_loaded(service: Service) -> None:

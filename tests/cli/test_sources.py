@@ -171,14 +171,6 @@ def test_a_pipe_is_read_once(service: Service) -> None:
     assert stored(service).keys() == {session(1)["id"]}
 
 
-def test_lines_are_counted_only_where_that_takes_no_unpacking() -> None:
-    Path("a.ndjson").write_bytes(b"1\n2\n")
-    Path("a.gz").write_bytes(gzip.compress(b"1\n2\n"))
-    assert [Source(path).total() for path in ("a.ndjson", "a.gz", "-")] == [2, None, None]
-    export()
-    assert Source("export").total() == 3
-
-
 def test_a_packed_file_that_is_cut_off_is_reported_as_one(service: Service) -> None:
     Path("a.gz").write_bytes(gzip.compress(ndjson(*map(session, range(100))))[:-200])
     ran = sessions("load", "a.gz")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from sessions_cli.progress import silent
 from sessions_local.seed import Seed, organizations, write_counts
-from sessions_local.settings import SAMPLE, CannotStart
+from sessions_local.settings import CannotStart
 from tests.service import ORGANIZATION, Service, session
 
 
@@ -28,18 +27,6 @@ def test_the_counts_are_those_of_the_stream(service: Service) -> None:
 
 def count_rows(service: Service) -> list[Any]:
     return sorted(service.dynamodb.scan(TableName="counts")["Items"], key=str)
-
-
-def test_the_sample_is_worth_paging_through(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
-    Seed(SAMPLE).load(service.dynamodb, silent)
-    assert capsys.readouterr().err == ""
-    entries = [json.loads(line) for line in Path(SAMPLE).read_text(encoding="utf-8").splitlines()]
-    largest = [entry for entry in entries if entry["organization_id"] == "org_" + "0" * 31 + "1"]
-    assert len({entry["organization_id"] for entry in entries}) >= 3
-    assert len(largest) >= 400
-    assert len({entry["agent_id"] for entry in largest}) >= 3
-    assert len({entry["created_at"] for entry in largest}) < len(largest)
-    assert {entry["status"] for entry in largest} == {"started", "active", "idle"}
 
 
 def test_a_line_that_is_not_a_session_is_named(
