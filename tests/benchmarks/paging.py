@@ -247,7 +247,7 @@ def ask(handler: Callable[..., Any], page: Page) -> Cost:
 
 
 def walk(client: Any, partition: Partition, page: Page) -> tuple[int, float, float]:
-    """Return round trips, read units and milliseconds of a page without counts, at the least that DynamoDB allows.
+    """Return round trips, read units and milliseconds of a last page without counts, at the least that DynamoDB allows.
 
     One pass over the index; what is not on the page is counted and not transferred.
     """
@@ -255,21 +255,15 @@ def walk(client: Any, partition: Partition, page: Page) -> tuple[int, float, flo
     items: list[Any] = []
     total, trips, units = 0, 0, 0.0
     began = time.perf_counter()
-    while trips == 0 or "ExclusiveStartKey" in query:
-        if total < page.offset:
-            part = {"Select": "COUNT", "Limit": min(page.offset - total, WALK_PAGE)}
-        elif len(items) < page.limit:
-            part = {"Limit": page.limit - len(items)}
-        else:
-            part = {"Select": "COUNT", "Limit": WALK_PAGE}
+    while trips == 0 or query["ExclusiveStartKey"] is not None:
+        ahead = page.offset - total
+        part = {"Select": "COUNT", "Limit": min(ahead, WALK_PAGE)} if ahead > 0 else {"Limit": page.limit}
         response = client.query(**query, **part)
         items += response.get("Items", ())
         total += response["Count"]
         trips += 1
         units += response["ConsumedCapacity"]["CapacityUnits"]
-        query.pop("ExclusiveStartKey", None)
-        if "LastEvaluatedKey" in response:
-            query["ExclusiveStartKey"] = response["LastEvaluatedKey"]
+        query["ExclusiveStartKey"] = response.get("LastEvaluatedKey")
     took = time.perf_counter() - began
     assert (total, [item[CREATED_AT_ID]["S"] for item in items]) == (page.total, list(page.keys))
     return trips, units, took * 1000
