@@ -18,7 +18,7 @@ from time import sleep
 from typing import Final
 
 from sessions.counting.transitions import Marker
-from sessions.histograms import places
+from sessions.histograms import LEVELS, places
 from sessions.schema import (
     BUCKET,
     ID,
@@ -30,9 +30,8 @@ from sessions.schema import (
     marker_session_id,
     unlisted_reason,
 )
-from sessions_cli.earlier_layouts import BIN_NAMES, NUMBER, has_earlier_number, is_earlier_row
 from sessions_cli.progress import OnProgress, silent
-from sessions_cli.tables import Bin, Tables, bin_number
+from sessions_cli.tables import DAY, Bin, Tables, bin_number
 
 PAUSE: Final = 5.0
 """Seconds before differences are checked again; the stream normally lags a second or two."""
@@ -47,6 +46,9 @@ SHOWN: Final = 50
 """Differences that a report lists unless told otherwise."""
 
 NOT_COUNTED: Final = "not counted"
+
+BIN_NAMES: Final = {level.letter: frozenset(level.bins) for level in LEVELS}
+"""The names of the bins of each level, by the letter of its buckets."""
 
 
 @dataclass
@@ -67,7 +69,7 @@ class AuditReport:
     unlisted: dict[str, str] = field(default_factory=dict)
     """Items that are missing from a list, and why."""
     earlier_rows: int = 0
-    """Rows of an earlier layout."""
+    """Rows of days, of version 1.0.0."""
     unknown: list[str] = field(default_factory=list)
     """Rows and attributes that do not belong in the counts table."""
 
@@ -235,12 +237,11 @@ class Comparison:
 
     def _compare_row(self, row: Item) -> None:
         scope, bucket = row[SCOPE]["S"], row[BUCKET]["S"]
-        if is_earlier_row(row) or has_earlier_number(row):
+        if bucket.startswith(DAY):
             self.report.earlier_rows += 1
-        if is_earlier_row(row):
             return
         names = BIN_NAMES.get(bucket[:1], frozenset())
-        for name in row.keys() - {SCOPE, BUCKET, *([NUMBER] if has_earlier_number(row) else [])}:
+        for name in row.keys() - {SCOPE, BUCKET}:
             number = bin_number(row[name])
             if name not in names or number is None:
                 self.report.unknown.append(f"row {scope} {bucket}: {name} is not a bin")

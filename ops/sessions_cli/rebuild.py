@@ -13,11 +13,10 @@ import click
 from sessions.client import BATCH_GET_KEYS
 from sessions.counting.transitions import Marker
 from sessions.schema import BUCKET, ID, SCOPE, SEPARATOR, IndexKeys, index_keys, marker_session_id
-from sessions_cli import earlier_layouts
-from sessions_cli.bulk import BATCH_WRITES, RateLimiter, chunks, scan, write_batch
+from sessions_cli.bulk import RateLimiter, chunks, scan
 from sessions_cli.progress import OnProgress, silent
 from sessions_cli.reconcile import Reconciler, ReconcileReport
-from sessions_cli.tables import Tables
+from sessions_cli.tables import DAY, Tables
 
 RATE: Final = 500.0
 """Sessions a second unless told otherwise. Each transaction of an organization writes the row of its month, at 2 write
@@ -43,7 +42,7 @@ def rebuild(
     empty_first: bool = False,
     progress: OnProgress = silent,
 ) -> ReconcileReport:
-    """Set every marker and bin to match the sessions table, and remove rows of earlier layouts.
+    """Set every marker and bin to match the sessions table, and remove the rows of days of version 1.0.0.
 
     Safe beside live traffic, except for `empty_first`. One worker counts an organization, in time order, so that many
     sessions share a transaction. Keeps the keys of all sessions in memory: about half a gigabyte for a million.
@@ -64,7 +63,7 @@ def rebuild(
     report = ReconcileReport(sessions=len(known))
     report += _count(organizations, reconciler, limiter, workers, progress)
     for page in tables.scan_counts("looking for counts without a session", progress):
-        earlier_layouts.remove(tables, page)
+        tables.delete_counts(row for row in page if row[BUCKET]["S"].startswith(DAY))
         marked = filter(None, map(marker_session_id, page))
         for chunk in chunks((each for each in marked if each not in known), BATCH_GET_KEYS):
             limiter.wait(len(chunk))
@@ -136,9 +135,7 @@ def empty(tables: Tables, progress: OnProgress = silent) -> None:
     second scan finds a writer that is still at work.
     """
     for page in tables.scan_counts("emptying the counts", progress):
-        keys = [{SCOPE: row[SCOPE], BUCKET: row[BUCKET]} for row in page]
-        for chunk in chunks(keys, BATCH_WRITES):
-            write_batch(tables.dynamodb, tables.counts, [{"DeleteRequest": {"Key": key}} for key in chunk])
+        tables.delete_counts(page)
     if any(scan(tables.dynamodb, tables.counts, (SCOPE, BUCKET))):
         raise StillCounting(
             "The counts table was written to while it was being emptied. Disable the event source mapping, wait a "

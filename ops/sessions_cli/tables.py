@@ -24,7 +24,7 @@ from sessions.schema import (
     marker_key,
     marker_session_id,
 )
-from sessions_cli.bulk import chunks, describe, read_batch, scan
+from sessions_cli.bulk import BATCH_WRITES, chunks, describe, read_batch, scan, write_batch
 from sessions_cli.progress import OnProgress
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 SESSIONS_KEY: Final = (ID,)
 COUNTS_KEY: Final = (SCOPE, BUCKET)
 """Key attributes of the two tables."""
+
+DAY: Final = "D"
+"""First character of the buckets of days, which version 1.0.0 counts in and nothing reads any more."""
 
 INDEX_KEYS: Final = (ORGANIZATION_ID, ORGANIZATION_AGENT, CREATED_AT_ID)
 """Attributes that determine where a session is listed and counted."""
@@ -75,6 +78,12 @@ class Tables(NamedTuple):
             yield page
             done += len(page)
             progress(step, done, total)
+
+    def delete_counts(self, rows: Iterable[Item]) -> None:
+        """Delete rows of the counts table."""
+        for chunk in chunks(rows, BATCH_WRITES):
+            keys = [{SCOPE: row[SCOPE], BUCKET: row[BUCKET]} for row in chunk]
+            write_batch(self.dynamodb, self.counts, [{"DeleteRequest": {"Key": key}} for key in keys])
 
     def read_session_keys(self, session_ids: Sequence[str]) -> dict[str, Marker]:
         """Return the index keys of each session, by strongly consistent reads; None if it does not exist."""

@@ -52,26 +52,16 @@ def test_a_rebuild_names_what_it_could_not_count_and_fails(service: Service, mon
     assert ran.stderr.splitlines() == [f"{session(1)['id']}: AccessDeniedException: no", "1 could not be counted."]
 
 
-EARLIER = {
-    "D2026-11-01": {"000": {"N": "1"}},
-    "H2026-11-01T00": {"count": {"N": "1"}},
-    "N2026-11-01T00:00": {"count": {"N": "1"}},
-    "M2026-11": {"count": {"N": "7"}, "01": {"N": "1"}},
-}
-"""Rows of earlier layouts by bucket; the last one is also a row of today's."""
-
-
-def test_rows_of_earlier_layouts_are_named_and_removed(service: Service) -> None:
+def test_rows_of_days_are_named_and_removed(service: Service) -> None:
     service.put(session(1))
     service.drain()
     before = service.dynamodb.scan(TableName="counts")["Items"]
-    for bucket, bins in EARLIER.items():
-        row = {"scope": {"S": ORGANIZATION}, "bucket": {"S": bucket}} | bins
-        service.dynamodb.put_item(TableName="counts", Item=row)
+    row = {"scope": {"S": ORGANIZATION}, "bucket": {"S": "D2026-11-01"}, "000": {"N": "1"}}
+    service.dynamodb.put_item(TableName="counts", Item=row)
     ran = sessions("counts", "audit")
     assert (ran.exit_code, ran.stderr) == (
         1,
-        "Rows of an earlier version: 4; `sessions counts rebuild` removes them.\n",
+        "Rows of an earlier version: 1; `sessions counts rebuild` removes them.\n",
     )
     assert sessions("counts", "rebuild").exit_code == 0
     after = service.dynamodb.scan(TableName="counts")["Items"]
