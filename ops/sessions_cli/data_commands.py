@@ -15,7 +15,7 @@ from sessions_cli.bulk import describe
 from sessions_cli.progress import Progress
 from sessions_cli.rejects import RejectsFile
 from sessions_cli.selection import Selection
-from sessions_cli.sources import STDIN, NotLines, Source
+from sessions_cli.sources import Source
 from sessions_cli.tables import SESSIONS_KEY
 from sessions_cli.target import SESSIONS, Target
 from sessions_cli.target_options import fail, fail_if_any, on_target
@@ -73,11 +73,6 @@ def load_command(target: Target, file: str, only: Path | None, rejects: Path | N
         lines = selection.choose(source.lines()) if selection else source.lines()
         try:
             load.load(target.dynamodb, table, lines, on_result)
-        except NotLines as error:
-            given = "FILE" if file == STDIN else file
-            raise click.ClickException(
-                f"{error}; `jq -c '{error.jq_filter}' {given} | sessions load -` loads it."
-            ) from None
         except BaseException:
             if loaded:
                 progress.say(f"At least {loaded:,} were loaded; loading them again does no harm.")

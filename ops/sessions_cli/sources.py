@@ -33,24 +33,11 @@ class UnreadableSource(click.ClickException):
     """A source cannot be read; the message says why and what to do."""
 
 
-class NotLines(UnreadableSource):
-    """A source is JSON in another layout than one session on each line.
+_OTHER_LAYOUT: Final = re.compile(rb'\s*(\[|\{\s*$|\{\s*"Items")')
+"""First line of a JSON array, of an object on several lines, and of what `aws dynamodb scan` prints."""
 
-    Args:
-        jq_filter: the filter with which `jq -c` converts the source.
-    """
-
-    def __init__(self, message: str, jq_filter: str) -> None:
-        super().__init__(message)
-        self.jq_filter = jq_filter
-
-
-_LAYOUTS: Final = (
-    (re.compile(rb"\s*\["), "is a JSON array, not one session on each line", ".[]"),
-    (re.compile(rb"\s*\{\s*$"), "has sessions on several lines, not one on each line", ".Items[]? // ."),
-    (re.compile(rb'\s*\{\s*"Items"'), "is the output of a scan, not one session on each line", ".Items[]"),
-)
-"""First lines of other layouts; the last two are what `aws dynamodb scan` prints."""
+CONVERSION: Final = """jq -c 'if type == "array" then .[] else (.Items[]? // .) end'"""
+"""The command that makes lines of these layouts."""
 
 
 class Line(NamedTuple):
@@ -107,8 +94,10 @@ class Source:
         is_first = True
         try:
             for line in read_lines(_decompressed(file)):
-                if is_first:
-                    _check_layout(line.text, name or self.name)
+                if is_first and _OTHER_LAYOUT.match(line.text):
+                    raise UnreadableSource(
+                        f"{name or self.name} has no session on each line; `{CONVERSION}` makes lines."
+                    )
                 is_first = False
                 yield line._replace(file=name)
         except (OSError, EOFError, zlib.error) as error:
@@ -173,12 +162,6 @@ def read_lines(file: BinaryIO) -> Iterator[Line]:
             text = text.removeprefix(BOM)
         if text.strip():
             yield Line(number, text.rstrip(b"\r\n"))
-
-
-def _check_layout(first_line: bytes, name: str) -> None:
-    for pattern, message, jq_filter in _LAYOUTS:
-        if pattern.match(first_line):
-            raise NotLines(f"{name} {message}", jq_filter)
 
 
 def _decompressed(file: BinaryIO) -> BinaryIO:

@@ -55,9 +55,7 @@ class Seed:
         try:
             load(client, SESSIONS, self._source.lines(), on_result)
         except UnreadableSource as error:
-            jq_filter = getattr(error, "jq_filter", None)
-            convert = f"; `jq -c '{jq_filter}' {self._path} > sessions.ndjson` converts it." if jq_filter else ""
-            raise CannotStart(f"DATA: {error}{convert}") from None
+            raise CannotStart(f"DATA: {error}") from None
         if rejected or not loaded:
             print(f"{self._path}: {loaded:,} loaded, {rejected:,} not", file=sys.stderr, flush=True)
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sessions_cli.progress import silent
+from sessions_cli.sources import CONVERSION
 from sessions_local.seed import Seed, organizations, write_counts
 from sessions_local.settings import CannotStart
 from tests.service import ORGANIZATION, Service, session
@@ -45,7 +46,4 @@ def test_a_json_array_is_refused_with_its_remedy(service: Service, tmp_path: Pat
     path.write_text("[{}]")
     with pytest.raises(CannotStart) as refusal:
         Seed(str(path)).load(service.dynamodb, silent)
-    assert str(refusal.value) == (
-        f"DATA: {path} is a JSON array, not one session on each line; "
-        f"`jq -c '.[]' {path} > sessions.ndjson` converts it."
-    )
+    assert str(refusal.value) == f"DATA: {path} has no session on each line; `{CONVERSION}` makes lines."
