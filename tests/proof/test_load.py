@@ -10,7 +10,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
@@ -57,14 +57,15 @@ class Calls:
 
     statuses: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
-    pages: list[tuple[ListRequest, int, list[int], float, float]] = field(default_factory=list)
-    """Request, total, numbers of its sessions, and when it began and ended."""
     memory: list[int] = field(default_factory=list)
     """Bytes after each thousand requests."""
 
 
-def call(seed: int, requests: int) -> Calls:
-    """Call the handlers so many times, as Lambda does."""
+def call(seed: int, requests: int, file: Path) -> Calls:
+    """Call the handlers so many times, as Lambda does.
+
+    A line of the file, in JSON, is a page: request, total, numbers of its sessions, and when it began and ended.
+    """
     list_sessions, authorize = load("list_sessions").handler, load("authorize").handler
     chance, calls = random.Random(seed), Calls()
 
@@ -80,7 +81,7 @@ def call(seed: int, requests: int) -> Calls:
         expected = [session_number(number, request.organization) for number in numbers]
         given = body.get("data"), body.get("offset"), body.get("limit")
         if given == (expected, request.offset, request.limit):
-            calls.pages.append((request, body["total"], numbers, began, ended))
+            print(json.dumps([request, body["total"], numbers, began, ended]), file=pages)
         else:
             calls.wrong.append(f"{request}: {response}")
 
@@ -94,12 +95,13 @@ def call(seed: int, requests: int) -> Calls:
         if status != expected:
             calls.wrong.append(f"{status}, expected {expected}")
 
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+    # In a file, since memory is measured here.
+    with open(file, "w") as pages, open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         for number in range(1, requests + 1):
             chance.choices((page, other), (3, 1))[0]()
             if number % 1000 == 0 or number == requests:
-                pages = int(Path("/proc/self/statm").read_text().split()[1])
-                calls.memory.append(pages * os.sysconf("SC_PAGE_SIZE"))
+                resident = int(Path("/proc/self/statm").read_text().split()[1])
+                calls.memory.append(resident * os.sysconf("SC_PAGE_SIZE"))
     return calls
 
 
@@ -154,11 +156,11 @@ def fill(client: Any) -> None:
 
 
 def test_every_response_under_load_may_be_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    stop = tmp_path / "stop"
+    stop, files = tmp_path / "stop", [tmp_path / f"pages-{seed}" for seed in range(WORKERS)]
     with engine.running() as client, ProcessPoolExecutor(WORKERS + 1, get_context("spawn")) as pool:
         fill(client)
         writing = pool.submit(write, stop)
-        calling = [pool.submit(call, seed, REQUESTS // WORKERS) for seed in range(WORKERS)]
+        calling = [pool.submit(call, seed, REQUESTS // WORKERS, file) for seed, file in enumerate(files)]
         try:
             done = [each.result() for each in calling]
         finally:
@@ -168,7 +170,9 @@ def test_every_response_under_load_may_be_right(tmp_path: Path, capsys: pytest.C
     statuses: Counter[str] = sum((each.statuses for each in done), Counter())
     wrong = [each for calls in done for each in calls.wrong]
     exact = 0
-    for request, *answer, began, ended in (page for calls in done for page in calls.pages):
+    for line in chain.from_iterable(file.read_text().splitlines() for file in files):
+        asked, *answer, began, ended = json.loads(line)
+        request = ListRequest(*asked)
         partition = found[request.organization, request.agent]
         exact += partition.unsettled(began, ended) == 0
         fault = partition.fault(request, *answer, began, ended)
