@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from aws_lambda_powertools.metrics import base as metrics
 from botocore.exceptions import BotoCoreError, ClientError
 from werkzeug import Request
 
@@ -88,6 +89,9 @@ def start(settings: Settings) -> None:
     _use_engine(url, is_embedded=dynamodb_listener is not None)
     engine = EmbeddedDynamoDB(dynamodb_listener) if dynamodb_listener else None
 
+    # Nobody reads metrics outside of log lines here. Powertools prints cold starts whatever the variable says.
+    os.environ["POWERTOOLS_METRICS_DISABLED"] = "true"
+    vars(metrics)["print"] = lambda *_: None
     functions = {each.name: LocalFunction(each, is_verbose=settings.is_verbose) for each in template.called_functions}
     dynamodb, streams = create_clients(url)
     keys = DemoKeys(dynamodb, API_KEYS)
@@ -169,7 +173,6 @@ def _use_engine(url: str, *, is_embedded: bool) -> None:
     os.environ.setdefault("AWS_DEFAULT_REGION", os.environ.get("AWS_REGION", REGION))
     os.environ.setdefault("AWS_ACCESS_KEY_ID", "local")
     os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "local")
-    os.environ["POWERTOOLS_METRICS_DISABLED"] = "true"  # metrics outside of log lines, which nobody reads here
 
 
 def _total(gateway: Gateway, key: str) -> int | None:

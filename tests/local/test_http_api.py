@@ -23,6 +23,7 @@ def organization(digits: str) -> tuple[str, str]:
 def test_the_screen_names_everything_to_start_with(running: Running) -> None:
     text = "\n".join(running.screen)
     assert running.screen[-1] == f"ready: {running.url}"
+    assert "_aws" not in text
     for expected in (f"{running.url}/\n", f"{running.url}/docs", running.dynamodb_url, "sessions, counts, api_keys"):
         assert expected in text
     organizations = re.findall(r"(org_[0-9a-f]+) +(\d+) +(evr_local_[0-9a-f]+)", text)
