@@ -112,9 +112,7 @@ def test_the_functions_client_gives_up_within_nine_seconds(environment: None) ->
     assert config.retries["total_max_attempts"] == 2
 
 
-def test_a_restored_snapshot_has_connections_and_chance_of_its_own(
-    environment: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_restored_snapshot_gets_its_own_connections(environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     hooks: list[Any] = []
     monkeypatch.setitem(sys.modules, "snapshot_restore_py", SimpleNamespace(register_after_restore=hooks.append))
     monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")

@@ -120,6 +120,18 @@ def test_the_emulator_misreads_these_actions(name: str, account: Account, develo
     assert "AccessDenied" in account.attempt("sessions", *calls[0].split(), "--stack", development, user=user)[1]
 
 
+def test_the_status_of_a_stack_has_every_part(account: Account, development: str) -> None:
+    # An alarm or a message of another test is a problem, and status 1.
+    found = json.loads(account.attempt("sessions", "status", "--stack", development, "--json")[1])
+    assert {each["status"] for each in found["tables"].values()} == {"ACTIVE"}
+    assert found["tables"].keys() == {"sessions", "counts", "api_keys"}
+    assert found["functions"].keys() == {"list_sessions", "authorize", "count_sessions"}
+    assert all(int(each["version"]) > 0 for each in found["functions"].values())
+    assert (found["stream"]["states"], found["stack"]["status"][-9:]) == (["Enabled"], "_COMPLETE")
+    assert found["alarms"]["total"] > 0
+    assert found["failure_queue"].keys() == {"waiting", "in_flight"}
+
+
 def test_the_rollback_restores_the_parameters(account: Account, production: str, tmp_path: Path) -> None:
     user, words = account.user("operator-rollback", production), (str(tmp_path / "saved"), "--stack", production)
     account.run("sessions", "rollback", "save", *words, user=user)
