@@ -24,7 +24,7 @@ from sessions.api_keys import hash_key
 from sessions.paging import finder, index
 from sessions_local import functions
 from sessions_local.sam_template import Function, Template
-from tests.counting.memory import Memory
+from tests.memory import Memory
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = Template.read(ROOT / "template.yaml")

@@ -15,7 +15,7 @@ from typing import Final
 from botocore import xform_name
 
 from tests.benchmarks import dataset
-from tests.counting.memory import Memory
+from tests.memory import Memory
 from tests.proof.faulty_engine import response
 from tests.service import Service, item_of
 

@@ -8,7 +8,7 @@ import pytest
 
 from sessions.counting import writer
 from sessions.counting.writer import CountWriter
-from tests.counting.memory import Hooked
+from tests.memory import Hooked
 from tests.service import container
 
 

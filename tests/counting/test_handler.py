@@ -10,9 +10,9 @@ import pytest
 from sessions.counting.writer import TRIES
 from sessions_cli.items import item_of
 from tests.conftest import Lines
-from tests.counting.memory import Hooked, client_error
 from tests.counting.records import Record, deliver, insert, record, remove
 from tests.counting.rows import expected, markers, numbers
+from tests.memory import Hooked, client_error
 from tests.service import AGENT, CONTEXT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, session
 
 

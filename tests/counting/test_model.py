@@ -32,10 +32,10 @@ from sessions.paging import finder, index
 from sessions.paging.finder import SessionFinder
 from sessions.schema import index_keys, marker_index_keys
 from sessions_cli.items import item_of
-from tests.counting.memory import Hooked, Item, Memory, client_error
 from tests.counting.records import deliver
 from tests.counting.repairs import FailureQueue, Repairs, SameThread, Throttled
 from tests.counting.rows import markers, numbers
+from tests.memory import Hooked, Item, Memory, client_error
 from tests.service import container, session
 
 ORGANIZATIONS = ["org_1", "org_2"]

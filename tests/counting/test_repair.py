@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from sessions_cli.items import item_of
-from tests.counting.memory import Hooked, client_error
 from tests.counting.records import deliver, insert, remove
 from tests.counting.repairs import FailureQueue, Repairs
 from tests.counting.rows import expected, markers, numbers
+from tests.memory import Hooked, client_error
 from tests.service import AGENT, ORGANIZATION, OTHER_AGENT, OTHER_ORGANIZATION, Service, session, small_limits
 
 FIRST, OTHER = session(1), session(2)

@@ -13,8 +13,8 @@ from sessions import client
 from sessions.counting import writer
 from sessions.counting.writer import CountWriter, Outcome
 from sessions.schema import IndexKeys
-from tests.counting.memory import Hooked
 from tests.counting.rows import numbers
+from tests.memory import Hooked
 from tests.service import TEMPLATE
 
 SESSIONS = [f"session_{number}" for number in range(7)]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.counting.memory import Memory
+from tests.memory import Memory
 from tests.service import AGENT, OTHER_AGENT, Service, in_memory, newest_first, session
 
 agents = st.sampled_from([AGENT, OTHER_AGENT])

@@ -8,7 +8,7 @@ import pytest
 
 from sessions import client
 from tests.conftest import Lines
-from tests.counting.memory import Memory
+from tests.memory import Memory
 from tests.service import ORGANIZATION, Response, item_of, memory_service, newest_first, session
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from botocore import xform_name
 
-from tests.counting.memory import Memory
+from tests.memory import Memory
 
 LINGER: Final = struct.pack("ii", 1, 0)
 """Makes the end of a connection a reset."""

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from sessions.histograms import add
 from sessions.schema import index_keys, marker_index_keys
-from tests.counting.memory import Memory
 from tests.counting.rows import numbers_of
+from tests.memory import Memory
 from tests.service import (
     CONTEXT,
     KEY,
