@@ -206,11 +206,18 @@ def test_changed_body_is_read_again_by_its_checksum(wire: Wire) -> None:
     assert wire.engine.met == 1
 
 
+def warm(wire: Wire) -> int:
+    """Return how many connections the engine has accepted once pages open no more of them: two, for two walks."""
+    before = -1
+    while wire.engine.accepted > before:
+        before = wire.engine.accepted
+        assert [wire.page() for _ in range(5)] == [PAGE] * 5
+    return before
+
+
 @pytest.mark.parametrize("breaking", [FaultyEngine.reset_connections, FaultyEngine.drop_connections])
 def test_page_after_its_idle_connections_broke_is_right(wire: Wire, breaking: Callable[[FaultyEngine], None]) -> None:
-    assert wire.page() == PAGE  # by two connections, which are used again
-    before = wire.engine.accepted
-    assert (wire.page(), wire.engine.accepted) == (PAGE, before)
+    before = warm(wire)
     breaking(wire.engine)
     assert wire.page() == PAGE
     assert wire.engine.accepted > before
@@ -234,9 +241,7 @@ def test_restored_snapshot_opens_new_connections(wire: Wire, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "snapshot_restore_py", SimpleNamespace(register_after_restore=hooks.append))
     monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
     monkeypatch.setitem(wire.functions, "list_sessions", wire.load("list_sessions"))
-    assert wire.page() == PAGE
-    before = wire.engine.accepted
-    assert (wire.page(), wire.engine.accepted) == (PAGE, before)
+    before = warm(wire)
     for hook in hooks:
         hook()
     assert wire.page() == PAGE
